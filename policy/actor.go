@@ -1,0 +1,57 @@
+package policy
+
+import "encoding/json"
+
+// Door is a way into the program.
+type Door string
+
+const (
+	// DoorMCP is where AI clients call.
+	DoorMCP Door = "mcp"
+	// DoorSlack is where people in Slack call.
+	DoorSlack Door = "slack"
+	// DoorTerminal is the command line on the host.
+	DoorTerminal Door = "terminal"
+)
+
+// Actor is who calls: an identity that a door vouches for.
+type Actor struct {
+	Door    Door   `json:"door"`
+	Subject string `json:"subject"`          // unique within the door, and stable
+	Name    string `json:"name"`             // for people; proves nothing
+	Client  string `json:"client,omitempty"` // what an MCP client calls itself; proves nothing
+	Vouched string `json:"vouched"`          // what vouches for the subject
+}
+
+// Key identifies the actor over all doors.
+func (a Actor) Key() string { return string(a.Door) + ":" + a.Subject }
+
+// String is for people.
+func (a Actor) String() string {
+	if a.Name != "" && a.Name != a.Subject {
+		return a.Name + " (" + string(a.Door) + ")"
+	}
+	return a.Subject + " (" + string(a.Door) + ")"
+}
+
+// Call is one call through a door.
+type Call struct {
+	Actor     Actor
+	Operation string
+	Arguments json.RawMessage // a JSON object, or empty for none
+}
+
+// Account is whose servers a process works on. Only a process with the same
+// account decides or runs a request.
+type Account struct {
+	URL   string `json:"url"`             // the API's base URL
+	Owner string `json:"owner,omitempty"` // from account/me; empty where it cannot be read
+}
+
+// String is for people.
+func (a Account) String() string {
+	if a.Owner == "" {
+		return a.URL
+	}
+	return a.Owner + " at " + a.URL
+}

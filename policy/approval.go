@@ -1,0 +1,132 @@
+package policy
+
+import (
+	"slices"
+	"time"
+)
+
+// Assurance says how sure it is that a person agreed.
+type Assurance string
+
+const (
+	// AssuranceNone proves nothing.
+	AssuranceNone Assurance = ""
+	// Claimed means that an MCP client says its user filled in a form.
+	Claimed Assurance = "claimed"
+	// Local means that someone at a terminal on the host knew the passphrase.
+	Local Assurance = "local"
+	// Verified means a Slack-signed modal, submitted by a known approver.
+	Verified Assurance = "verified"
+)
+
+// Way is a way to confirm.
+type Way string
+
+const (
+	// WaySlack is the modal in Slack.
+	WaySlack Way = "slack"
+	// WayTerminal is a terminal on the host, with the passphrase.
+	WayTerminal Way = "terminal"
+	// WayElicitation is a form in the MCP client. It counts only where the operator wrote it down.
+	WayElicitation Way = "elicitation"
+)
+
+// Says tells, for people and models, who can confirm this way. It never spells
+// out a command: a model must not be led to one.
+func (w Way) Says() string {
+	switch w {
+	case WaySlack:
+		return "an approver in Slack"
+	case WayTerminal:
+		return "a person at the host's terminal"
+	case WayElicitation:
+		return "the person in front of this client, in a form"
+	default:
+		return "nobody"
+	}
+}
+
+// assurance is what a way gives.
+func (w Way) assurance() Assurance {
+	switch w {
+	case WaySlack:
+		return Verified
+	case WayTerminal:
+		return Local
+	case WayElicitation:
+		return Claimed
+	default:
+		return AssuranceNone
+	}
+}
+
+// Verdict is what a person says of a held request.
+type Verdict struct {
+	By     Actor
+	Way    Way
+	Digest string // of the plan that the person was shown
+	Typed  string // what the person typed where the server's name is asked for
+	Note   string // optional, at most 500 characters
+	Proof  map[string]string
+	// Secret is the passphrase, for [WayTerminal]. It is checked here and never stored.
+	Secret string
+}
+
+// Approval is one person's verdict as it is stored.
+type Approval struct {
+	By        Actor             `json:"by"`
+	Way       Way               `json:"way"`
+	Assurance Assurance         `json:"assurance"`
+	Digest    string            `json:"digest"`
+	Note      string            `json:"note,omitempty"`
+	Proof     map[string]string `json:"proof,omitempty"`
+	At        time.Time         `json:"at"`
+}
+
+// Conditions are what has to be met before a request may run.
+type Conditions struct {
+	Approvals int      `json:"approvals"`         // how many people; 0 only where nothing is destroyed
+	Ways      []Way    `json:"ways"`              // that count
+	Rules     []string `json:"rules,omitempty"`   // which rules said so
+	Hash      string   `json:"hash,omitempty"`    // of the rules that were in force
+	Refused   string   `json:"refused,omitempty"` // a rule's sentence, where it may not be asked at all
+}
+
+// floor is what no configuration goes below.
+func floor(e Effect) Conditions {
+	if e.Destroys() {
+		return Conditions{Approvals: 1, Rules: []string{"floor: what overwrites or deletes takes a person"}}
+	}
+	return Conditions{}
+}
+
+// tightened gives the stricter of both, field by field.
+func (c Conditions) tightened(by Conditions) Conditions {
+	c.Approvals = max(c.Approvals, by.Approvals)
+	c.Rules = append(slices.Clone(c.Rules), by.Rules...)
+	if by.Hash != "" {
+		c.Hash = by.Hash
+	}
+	if c.Refused == "" {
+		c.Refused = by.Refused
+	}
+	return c
+}
+
+// stricter tells whether c asks for more than was asked before.
+func (c Conditions) stricter(before Conditions) bool {
+	return c.Refused != "" || c.Approvals > before.Approvals
+}
+
+// met tells whether the stored approvals satisfy the conditions, looking at each
+// approval itself: its plan, its way, its assurance, and that nobody counts twice.
+func (c Conditions) met(r Request, inForce []Way) bool {
+	people := map[string]bool{}
+	for _, a := range r.Approvals {
+		if a.Digest == r.Plan.Digest && a.Assurance != AssuranceNone && a.Assurance == a.Way.assurance() &&
+			slices.Contains(c.Ways, a.Way) && slices.Contains(inForce, a.Way) {
+			people[a.By.Key()] = true
+		}
+	}
+	return len(people) >= max(c.Approvals, floor(r.Effect).Approvals)
+}

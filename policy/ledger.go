@@ -1,0 +1,90 @@
+package policy
+
+import (
+	"context"
+	"time"
+)
+
+// Ledger stores requests, the audit and a few settings. This is the contract
+// that every implementation keeps, on SQLite and on PostgreSQL, for any number
+// of processes on one database; policytest proves it.
+//
+//   - Changes are serial: between the first read inside [Ledger.Change] and its
+//     commit, nothing else changes the ledger, in whichever process.
+//   - What the function of a Change has put is committed whole, durably, before
+//     Change returns nil. If the function or the commit fails, nothing is
+//     stored, no nudge is sent, and Change returns the error: nothing may be
+//     sent to VPS.org then.
+//   - A change of a request and its audit record are one call ([Tx.Put]).
+//   - A nudge is delivered to some worker of the same account, at least roughly
+//     on time; it may come late, twice or never.
+//   - Errors of storage are of kind [Unavailable], and never hold what was stored.
+//
+// All methods may be called concurrently. Inside a Change only the Tx is used.
+type Ledger interface {
+	Reader
+
+	// Change runs f in one serial transaction.
+	Change(ctx context.Context, f func(ctx context.Context, tx Tx) error) error
+
+	// Await returns nil when the audit has grown beyond after, by whichever
+	// process, or the context's error. It holds no connection meanwhile.
+	Await(ctx context.Context, after int64) error
+}
+
+// Reader reads. Outside a transaction each call sees what is committed.
+type Reader interface {
+	// Now is the clock that decides: the database's on PostgreSQL, the host's on
+	// SQLite. UTC, whole milliseconds.
+	Now(ctx context.Context) (time.Time, error)
+
+	// Head is the number of the last audit record; 0 where there is none.
+	Head(ctx context.Context) (int64, error)
+
+	// Request gives one request; [NotFound] where there is none.
+	Request(ctx context.Context, id string) (Request, error)
+
+	// Requests gives those that a filter lets through, newest first, at most
+	// Filter.Limit of them, and how many there are without limit and cursor.
+	Requests(ctx context.Context, f Filter) ([]Request, int, error)
+
+	// Setting gives a setting; "" where it was never put.
+	Setting(ctx context.Context, name string) (string, error)
+}
+
+// Tx is a transaction.
+type Tx interface {
+	Reader
+
+	// Put stores a request and its record together. r.Rev must be the stored
+	// one, 0 for a new request (then Seq becomes the record's number); otherwise
+	// it fails with [Conflict]. It fills in the record's Seq, At, Request, Rev,
+	// Digest and Row, and returns the request as it is stored.
+	Put(ctx context.Context, r Request, b RecordBody) (Request, error)
+
+	// PutSetting stores a setting and its record together.
+	PutSetting(ctx context.Context, name, value string, b RecordBody) error
+
+	// Append adds a record of something that changed nothing, such as a refusal.
+	Append(ctx context.Context, b RecordBody) error
+
+	// Nudge has a worker of the request's account call [Service.Advance] at or
+	// after a time, once the transaction is committed.
+	Nudge(ctx context.Context, r Request, at time.Time) error
+}
+
+// Filter says which requests are meant. Zero fields do not filter.
+type Filter struct {
+	States     []State
+	Account    *Account
+	ServerID   int64
+	ServerName string // exact
+	Actor      string // [Actor.Key]
+	Purpose    string
+	Aim        string
+	BegunAfter int64     // Begun is greater
+	EndedAfter time.Time // EndedAt is later
+	DueBy      time.Time // DueAt is set, and not later
+	Before     int64     // cursor: Seq is smaller
+	Limit      int       // at most 1000; 0 means 1000
+}

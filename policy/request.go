@@ -1,0 +1,169 @@
+package policy
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Request is a planned call with its state: one row of the ledger. All times
+// are UTC, whole milliseconds; a zero time means never.
+type Request struct {
+	ID  string `json:"id"`  // rq_ and six letters or digits that can be said aloud
+	Rev int64  `json:"rev"` // counts changes; the compare-and-swap is on it
+	Seq int64  `json:"seq"` // of the audit record that filed it; orders lists
+
+	Actor     Actor           `json:"actor"`
+	Account   Account         `json:"account"`
+	Operation string          `json:"operation"`
+	Effect    Effect          `json:"effect"`
+	Arguments json.RawMessage `json:"arguments"`
+	Reason    string          `json:"reason,omitempty"`
+	Plan      Plan            `json:"plan"`
+	Planned   int64           `json:"planned"` // head of the audit before the plan was read
+	Mark      string          `json:"mark"`    // nonce in what we create, so that it can be found again; never shown
+
+	Conditions Conditions `json:"conditions"`
+	Approvals  []Approval `json:"approvals,omitempty"`
+	Denial     *Approval  `json:"denial,omitempty"`
+
+	State   State  `json:"state"`
+	Why     string `json:"why,omitempty"` // how it came to this state, for people
+	Steps   []Step `json:"steps"`
+	Undo    *Point `json:"undo,omitempty"`  // the safety copy that was there after the restore
+	Begun   int64  `json:"begun,omitempty"` // of the record that started the overwriting or deleting step
+	Fence   int64  `json:"fence"`           // counts starts; an answer of an older start changes nothing
+	Purpose string `json:"purpose"`         // what it wants, for duplicates
+	Aim     string `json:"aim"`             // the same without the safety copy, for denials
+
+	FiledAt   time.Time `json:"filed_at"`
+	ApproveBy time.Time `json:"approve_by,omitzero"`
+	StartBy   time.Time `json:"start_by,omitzero"`
+	LeaseBy   time.Time `json:"lease_by,omitzero"` // until then the process that started a step may still get its answer
+	DueAt     time.Time `json:"due_at,omitzero"`   // when somebody should look at it next
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+}
+
+// StepState says how one step stands.
+type StepState string
+
+const (
+	// StepWaiting means that it was not sent.
+	StepWaiting StepState = "waiting"
+	// StepStarted means that it may have been sent, and no answer is recorded.
+	StepStarted StepState = "started"
+	// StepAccepted means that VPS.org accepted it; it is being watched.
+	StepAccepted StepState = "accepted"
+	// StepDone means that it happened.
+	StepDone StepState = "done"
+	// StepFailed means that it did not happen.
+	StepFailed StepState = "failed"
+	// StepUncertain means that its answer was lost.
+	StepUncertain StepState = "uncertain"
+)
+
+// Step is one thing that is sent to VPS.org, at most once.
+type Step struct {
+	StepPlan
+	State     StepState `json:"state"`
+	StartedAt time.Time `json:"started_at,omitzero"`
+	AnswerAt  time.Time `json:"answer_at,omitzero"`
+	LostAt    time.Time `json:"lost_at,omitzero"`
+	Seen      bool      `json:"seen,omitempty"`     // its effect was seen to begin
+	PointID   int64     `json:"point_id,omitempty"` // the recovery point that it made
+	PointName string    `json:"point_name,omitempty"`
+	Note      string    `json:"note,omitempty"`
+}
+
+// Step names that are not an operation's.
+const StepSafetyCopy = "safety_copy"
+
+// Current is the index of the first step that is not done; len(Steps) where all are.
+func (r Request) Current() int {
+	return slices.IndexFunc(append(slices.Clone(r.Steps), Step{}), func(s Step) bool { return s.State != StepDone })
+}
+
+// Decided tells whether the step that overwrites, deletes or creates for good
+// may have been sent. Until then a request can be withdrawn.
+func (r Request) Decided() bool {
+	return len(r.Steps) > 0 && r.Steps[len(r.Steps)-1].State != StepWaiting
+}
+
+// Copy is the safety copy that the request has made, or may have made.
+func (r Request) Copy() (Point, bool) {
+	for _, s := range r.Steps {
+		if s.Name == StepSafetyCopy && s.PointID != 0 {
+			return Point{Kind: string(r.Plan.SafetyCopy), ID: s.PointID, Name: s.PointName, CreatedAt: s.StartedAt}, true
+		}
+	}
+	return Point{}, false
+}
+
+// Uses tells whether the request needs a recovery point that it does not delete.
+func (r Request) Uses(p Point) bool {
+	if c, ok := r.Copy(); ok && c.Is(p) {
+		return true
+	}
+	return r.Effect == Overwrite && r.Plan.Target != nil && r.Plan.Target.Is(p)
+}
+
+// At gives the request as its clocks say: what is past its deadline reads as
+// expired, whether or not somebody has recorded it yet.
+func (r Request) At(now time.Time) Request {
+	switch {
+	case r.State == StateHeld && !now.Before(r.ApproveBy):
+		r.State, r.EndedAt = StateExpired, r.ApproveBy
+		r.Why = "nobody confirmed it by " + Stamp(r.ApproveBy)
+	case r.State == StateApproved && !now.Before(r.StartBy):
+		r.State, r.EndedAt = StateExpired, r.StartBy
+		r.Why = "it was approved, but could not start by " + Stamp(r.StartBy)
+		if r.Conditions.Approvals == 0 {
+			r.Why = "it could not start by " + Stamp(r.StartBy)
+		}
+	}
+	return r
+}
+
+// String is for people: id, what, state.
+func (r Request) String() string { return fmt.Sprintf("%s %s: %s", r.ID, r.Plan.Summary, r.State) }
+
+// blockedBy tells whether r must not start a step while the open request o is
+// as it is: nothing starts while an overwrite on the server runs or is
+// uncertain, an overwrite waits for everything that runs, and nothing deletes a
+// recovery point that an open request uses.
+func (r Request) blockedBy(o Request) bool {
+	if o.ID == r.ID || o.Account != r.Account || o.Plan.Server.ID != r.Plan.Server.ID || !o.State.Open() {
+		return false
+	}
+	busy := o.State == StateRunning || o.State == StateUncertain
+	if busy && (o.Effect.Destroys() && o.Effect != Delete || r.Effect.Destroys() && r.Effect != Delete) {
+		return true
+	}
+	return r.Effect == Delete && r.Plan.Target != nil && o.Uses(*r.Plan.Target)
+}
+
+// idLetters can be said aloud without being mistaken: no 0 o 1 l.
+const idLetters = "23456789abcdefghijkmnpqrstuvwxyz"
+
+// NewID makes n letters that can be said aloud from random bytes; it is uniform
+// for any source of uniform bytes, since there are 32 letters.
+func NewID(random []byte) string {
+	var b strings.Builder
+	for _, x := range random {
+		b.WriteByte(idLetters[int(x)%len(idLetters)])
+	}
+	return b.String()
+}
+
+// ParseRequestID accepts an id as people type it: any case, with or without
+// "rq_" and blanks around.
+func ParseRequestID(s string) (string, error) {
+	id := strings.TrimPrefix(strings.ToLower(strings.TrimSpace(s)), "rq_")
+	if len(id) != 6 || strings.Trim(id, idLetters) != "" {
+		return "", Errorf(Invalid, "%q is not the id of a request", Clean(s, 30)).
+			WithHint("Ids look like rq_7f3k9c; list_requests shows them.")
+	}
+	return "rq_" + id, nil
+}

@@ -1,0 +1,220 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// requestCalls are the three calls on requests themselves, for every door.
+func (s *Service) requestCalls() []Operation {
+	id := Argument{Name: "request_id", Type: String, Required: true, Max: 30, About: "Id of the request, rq_…"}
+	states := make([]string, 0, len(States()))
+	for _, st := range States() {
+		states = append(states, string(st))
+	}
+	return []Operation{{
+		Descriptor: Descriptor{
+			Name: "list_requests", Title: "List requests", Noun: "request", Verb: "list", Effect: Read, Idempotent: true,
+			Summary: "Requests filed here, newest first, with their states.",
+			Arguments: []Argument{
+				{Name: "state", Type: String, Max: 20, Enum: states, About: "Only these"},
+				{Name: "server", Type: String, Max: 200, Of: "server", About: "Id or exact name"},
+				LimitArgument, CursorArgument,
+			},
+			Rows: "requests",
+			Record: []Field{
+				{"id", "string", false}, {"operation", "string", false}, {"state", "string", false},
+				{"server", "string", false}, {"target", "string", true}, {"requester", "string", false},
+				{"filed_at", "string", false}, {"approve_by", "string", true},
+			},
+		},
+		Answer: s.listRequests,
+	}, {
+		Descriptor: Descriptor{
+			Name: "get_request", Title: "Get a request", Noun: "request", Verb: "show", Effect: Read, Idempotent: true,
+			Summary: "How a request stands. With wait_seconds it answers when the state changes, at the latest then; call again to go on waiting.",
+			Arguments: []Argument{id, {
+				Name: "wait_seconds", Type: Integer, Max: int64(maxWait / time.Second), About: "Wait for a change",
+			}},
+		},
+		Answer: s.getRequest,
+	}, {
+		Descriptor: Descriptor{
+			Name: "cancel_request", Title: "Cancel a request", Noun: "request", Verb: "cancel", Effect: Create, Idempotent: true,
+			Summary:   "Withdraw your own request, as long as the step that changes something has not started.",
+			Arguments: []Argument{id},
+		},
+		Answer: s.cancelRequest,
+	}}
+}
+
+// LimitArgument and CursorArgument bound every list.
+var (
+	LimitArgument  = Argument{Name: "limit", Type: Integer, Min: 1, Max: 100, Default: 20, About: "Rows at most"}
+	CursorArgument = Argument{Name: "cursor", Type: String, Max: 40, About: "next_cursor of the page before"}
+)
+
+// DefaultLimit is how many rows a list gives unless told.
+const DefaultLimit = 20
+
+type requestRow struct {
+	ID        string `json:"id"`
+	Operation string `json:"operation"`
+	State     State  `json:"state"`
+	Server    string `json:"server"`
+	Target    string `json:"target,omitempty"`
+	Requester string `json:"requester"`
+	FiledAt   string `json:"filed_at"`
+	ApproveBy string `json:"approve_by,omitempty"`
+}
+
+func (s *Service) listRequests(ctx context.Context, _ Call, a Arguments) (Outcome, error) {
+	limit := int(a.Number("limit", DefaultLimit))
+	f := Filter{Limit: limit + 1} // one more tells whether there is a next page
+	if st := State(a.Text("state")); st != "" {
+		f.States = []State{st}
+	}
+	if server := a.Text("server"); server != "" {
+		id, err := strconv.ParseInt(server, 10, 64)
+		if err == nil {
+			f.ServerID = id
+		} else {
+			f.ServerName = server
+		}
+	}
+	if cursor := a.Text("cursor"); cursor != "" {
+		seq, err := strconv.ParseInt(cursor, 10, 64)
+		if err != nil || seq < 1 {
+			return Outcome{}, Errorf(Invalid, "%q is not a cursor", Clean(cursor, 30)).WithHint("Use next_cursor of the page before.")
+		}
+		f.Before = seq
+	}
+	now, err := s.Ledger.Now(ctx)
+	if err != nil {
+		return Outcome{}, err
+	}
+	found, total, err := s.Ledger.Requests(ctx, f)
+	if err != nil {
+		return Outcome{}, err
+	}
+	l := &Listing{Title: "Requests", Total: total}
+	if len(found) > limit {
+		found = found[:limit]
+		l.Next = strconv.FormatInt(found[limit-1].Seq, 10)
+	}
+	for _, r := range found {
+		r = r.At(now)
+		row := requestRow{
+			r.ID, r.Operation, r.State, Clean(r.Plan.Server.Name, 40), "", Clean(r.Actor.Name, 40), r.FiledAt.Format(time.RFC3339), "",
+		}
+		if r.Plan.Target != nil {
+			row.Target = fmt.Sprintf("%s %d", r.Plan.Target.Kind, r.Plan.Target.ID)
+		}
+		if r.State == StateHeld {
+			row.ApproveBy = r.ApproveBy.Format(time.RFC3339)
+		}
+		l.Rows = append(l.Rows, Row{
+			Text:    Clean(fmt.Sprintf("%s %s: %s", r.ID, r.State, r.Plan.Summary), 75) + ", " + Ago(r.FiledAt, now),
+			Data:    row,
+			Request: r.ID, Server: r.Plan.Server,
+		})
+	}
+	return Outcome{Listing: l}, nil
+}
+
+func (s *Service) getRequest(ctx context.Context, _ Call, a Arguments) (Outcome, error) {
+	id, err := ParseRequestID(a.Text("request_id"))
+	if err != nil {
+		return Outcome{}, err
+	}
+	if wait := time.Duration(a.Number("wait_seconds", 0)) * time.Second; wait > 0 {
+		s.awaitChange(ctx, id, wait)
+	}
+	return s.outcome(ctx, id, false)
+}
+
+func (s *Service) cancelRequest(ctx context.Context, c Call, a Arguments) (Outcome, error) {
+	id, err := ParseRequestID(a.Text("request_id"))
+	if err != nil {
+		return Outcome{}, err
+	}
+	if _, err := s.Cancel(ctx, id, c.Actor); err != nil {
+		return Outcome{}, err
+	}
+	return s.outcome(ctx, id, false)
+}
+
+// Show tells how a request stands.
+func (s *Service) Show(ctx context.Context, id string) (Standing, error) {
+	now, err := s.Ledger.Now(ctx)
+	if err != nil {
+		return Standing{}, err
+	}
+	r, err := s.Ledger.Request(ctx, id)
+	if err != nil {
+		return Standing{}, err
+	}
+	st := Standing{Request: r.At(now), Now: now}
+	if !st.Request.State.Open() {
+		return st, nil
+	}
+	others, err := openOn(ctx, s.Ledger, r)
+	if err != nil {
+		return Standing{}, err
+	}
+	for _, o := range others {
+		if o = o.At(now); !o.State.Open() || o.ID == r.ID {
+			continue
+		}
+		st.Others = append(st.Others, o.ID)
+		waiting := st.Request.State == StateHeld || st.Request.State == StateApproved
+		if waiting && r.blockedBy(o) {
+			st.WaitsFor = append(st.WaitsFor, o.ID)
+		}
+	}
+	return st, nil
+}
+
+// openOn gives the open requests on a request's server.
+func openOn(ctx context.Context, from Reader, r Request) ([]Request, error) {
+	found, _, err := from.Requests(ctx, Filter{Account: &r.Account, ServerID: r.Plan.Server.ID, States: OpenStates()})
+	return found, err
+}
+
+// awaitChange returns when the request's state changed, or the time is over.
+// It holds nothing while it waits.
+func (s *Service) awaitChange(ctx context.Context, id string, wait time.Duration) {
+	first := State("")
+	s.await(ctx, id, wait, func(r Request) bool {
+		if first == "" {
+			first = r.State
+		}
+		return r.State != first || !r.State.Open()
+	})
+}
+
+// awaitEnd returns when the request has ended or is uncertain, or the time is over.
+func (s *Service) awaitEnd(ctx context.Context, id string, wait time.Duration) {
+	s.await(ctx, id, wait, func(r Request) bool { return !slices.Contains([]State{StateApproved, StateRunning}, r.State) })
+}
+
+func (s *Service) await(ctx context.Context, id string, wait time.Duration, enough func(Request) bool) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	for {
+		head, err := s.Ledger.Head(ctx)
+		if err != nil {
+			return
+		}
+		st, err := s.Show(ctx, id)
+		if err != nil || enough(st.Request) {
+			return
+		}
+		if s.Ledger.Await(ctx, head) != nil {
+			return
+		}
+	}
+}

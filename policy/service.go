@@ -1,0 +1,308 @@
+package policy
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Config is what a [Service] is made of. All functions may be called concurrently.
+type Config struct {
+	Operations []Operation
+	Ledger     Ledger
+	// Account tells whose servers this process works on. It may fail while the
+	// API cannot be reached; then nothing is filed, decided or run.
+	Account func(context.Context) (Account, error)
+	// Ways are those that count here. None means that nothing can be confirmed.
+	Ways []Way
+	// ReadOnly refuses everything but reads: nothing is filed, approved or run.
+	ReadOnly bool
+	// Judge gives the operator's conditions; nil where there are no rules. The
+	// floor holds whatever it says.
+	Judge func(context.Context, Facts) (Conditions, error)
+	// Passphrase checks a passphrase against its stored hash, slowly.
+	Passphrase PassphraseHash
+	// Random fills with uniform random bytes.
+	Random func([]byte)
+
+	ApproveWithin time.Duration // from filing to the last approval; 30 min
+	StartWithin   time.Duration // from the last approval to the start; 10 min
+	CallTimeout   time.Duration // of one call to VPS.org; 30 s
+	PollEvery     time.Duration // how often an accepted step is looked at; 10 s
+	SettleWithin  time.Duration // how long a lost create or delete is looked for; 2 min
+}
+
+// PassphraseHash is a slow hash.
+type PassphraseHash interface {
+	Hash(passphrase string) (string, error)
+	Matches(hash, passphrase string) bool
+}
+
+// Facts are what rules judge.
+type Facts struct {
+	Actor  Actor
+	Plan   Plan
+	Reason string
+	Now    time.Time
+}
+
+// Service is the one way for every call. It keeps no state that matters: any
+// number of services, in any number of processes, work on one ledger.
+type Service struct {
+	Config
+	catalogue []Descriptor
+	byName    map[string]Operation
+
+	mu     sync.Mutex
+	busy   map[string]bool      // requests that this process is advancing
+	looked map[string]time.Time // when this process last looked at a step
+}
+
+// NewService checks the configuration. It fails with [Invalid] where an
+// operation is not whole, so that a mistake stops start-up.
+func NewService(c Config) (*Service, error) {
+	s := &Service{Config: c, byName: map[string]Operation{}, busy: map[string]bool{}, looked: map[string]time.Time{}}
+	for _, op := range append(slices.Clone(c.Operations), s.requestCalls()...) {
+		acts := op.Plan != nil && op.Apply != nil && op.Look != nil
+		switch {
+		case !op.Effect.Valid():
+			return nil, Errorf(Invalid, "operation %s has the effect %q", op.Name, op.Effect)
+		case s.byName[op.Name].Name != "":
+			return nil, Errorf(Invalid, "operation %s is there twice", op.Name)
+		case (op.Answer != nil) == acts, op.Effect == Read && op.Answer == nil, op.Effect.Destroys() && !acts:
+			return nil, Errorf(Invalid, "operation %s is not whole", op.Name)
+		}
+		s.byName[op.Name] = op
+		s.catalogue = append(s.catalogue, op.Descriptor)
+	}
+	return s, nil
+}
+
+// Catalogue is what can be called, in a stable order: the operations, then the
+// calls on requests. A read-only process offers reads only.
+func (s *Service) Catalogue() []Descriptor {
+	return slices.DeleteFunc(slices.Clone(s.catalogue), func(d Descriptor) bool { return s.ReadOnly && d.Effect != Read })
+}
+
+// Call is how everything that is not a decision comes in. Its errors are made
+// for people, see [Public].
+func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
+	op, ok := s.byName[c.Operation]
+	if !ok {
+		return Outcome{}, Errorf(NotFound, "there is no operation %q", Clean(c.Operation, 40))
+	}
+	args, err := ParseArguments(op.Descriptor, c.Arguments)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if op.Effect != Read && s.ReadOnly {
+		return Outcome{}, Errorf(Forbidden, "this vpsguard is read-only; it cannot %s", c.Operation).
+			WithHint("Ask the operator; reads work.")
+	}
+	if op.Answer != nil {
+		return op.Answer(ctx, c, args)
+	}
+	r, again, err := s.file(ctx, op, c, args)
+	if err != nil {
+		return Outcome{}, err
+	}
+	if r.State == StateApproved && !r.Effect.Destroys() {
+		// Nobody is asked, so the caller may as well see it start. What goes wrong
+		// here is told by the request, and a worker was nudged as well.
+		_, _ = s.Advance(context.WithoutCancel(ctx), r.ID)
+	}
+	if args.Flag("wait", false) {
+		s.awaitEnd(ctx, r.ID, maxWait)
+	}
+	return s.outcome(ctx, r.ID, again)
+}
+
+func (s *Service) outcome(ctx context.Context, id string, again bool) (Outcome, error) {
+	st, err := s.Show(ctx, id)
+	if err != nil {
+		return Outcome{}, err
+	}
+	st.Again = again
+	return Outcome{Standing: &st}, nil
+}
+
+// file plans a call and makes it a request, or finds the open one that it repeats.
+func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments) (r Request, again bool, err error) {
+	account, err := s.Account(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	planned, err := s.Ledger.Head(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	now, err := s.Ledger.Now(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	plan, err := op.Plan(ctx, PlanInput{Arguments: args, Now: now})
+	if err != nil {
+		return r, false, err
+	}
+	plan = plan.sealed(account, op.Descriptor, now)
+	conditions, err := s.judge(ctx, Facts{c.Actor, plan, args.Text("reason"), now})
+	if err != nil {
+		return r, false, err
+	}
+	r = Request{
+		Actor: c.Actor, Account: account, Operation: op.Name, Effect: op.Effect, Arguments: c.Arguments,
+		Reason: args.Text("reason"), Plan: plan, Planned: planned, Conditions: conditions, Mark: s.random(8),
+		Purpose: plan.purpose(true), Aim: plan.purpose(false),
+	}
+	if len(r.Arguments) == 0 {
+		r.Arguments = []byte("{}")
+	}
+	r.Actor.Name, r.Actor.Client = Clean(r.Actor.Name, 80), Clean(r.Actor.Client, 40)
+	for _, p := range plan.Steps {
+		r.Steps = append(r.Steps, Step{StepPlan: p, State: StepWaiting})
+	}
+	err = s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
+		r, again, err = s.fileIn(ctx, tx, r)
+		return err
+	})
+	return r, again, err
+}
+
+// judge gives the strictest of the floor and the rules, and what counts here.
+func (s *Service) judge(ctx context.Context, f Facts) (Conditions, error) {
+	c := floor(f.Plan.Effect)
+	if s.Judge != nil {
+		rules, err := s.Judge(ctx, f)
+		if err != nil {
+			return c, err
+		}
+		c = c.tightened(rules)
+	}
+	switch {
+	case c.Refused != "":
+		return c, Errorf(Forbidden, "%s", c.Refused)
+	case c.Approvals > 0 && len(s.Ways) == 0:
+		return c, Errorf(Forbidden, "this vpsguard is set up so that nobody can confirm; nothing that needs a person can be asked for").
+			WithHint("The operator can name a way to confirm in VPSGUARD_CONFIRM.")
+	case c.Approvals > 0:
+		c.Ways = slices.Clone(s.Ways)
+	}
+	return c, nil
+}
+
+// fileIn puts the request, unless it repeats one or may not be asked now.
+func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, error) {
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	if old, ok, err := repeated(ctx, tx, r, now); err != nil || ok {
+		return old, true, err
+	}
+	if err := mayAsk(ctx, tx, r, now); err != nil {
+		return r, false, err
+	}
+	for range 5 { // an id that is taken is drawn again
+		r.ID = "rq_" + s.random(6)
+		if _, err = tx.Request(ctx, r.ID); err != nil {
+			break
+		}
+	}
+	if KindOf(err) != NotFound {
+		return r, false, err
+	}
+	r.FiledAt = now
+	event := EventHeld
+	if r.Conditions.Approvals == 0 {
+		event = EventAllowed
+		r.StartBy, r.DueAt = now.Add(s.StartWithin), now
+	} else {
+		r.ApproveBy = now.Add(s.ApproveWithin)
+		r.DueAt = r.ApproveBy
+	}
+	if err := r.move(event); err != nil {
+		return r, false, err
+	}
+	r, err = tx.Put(ctx, r, RecordBody{Event: event, By: r.Actor, To: r.State, Detail: map[string]string{
+		"operation": r.Operation, "plan": r.Plan.Summary, "reason": r.Reason, "account": r.Account.String(),
+	}})
+	if err != nil {
+		return r, false, err
+	}
+	return r, false, tx.Nudge(ctx, r, r.DueAt)
+}
+
+// repeated finds the request that a call repeats: one that is still open, or a
+// create that ended within two minutes.
+func repeated(ctx context.Context, tx Tx, r Request, now time.Time) (Request, bool, error) {
+	f := Filter{Account: &r.Account, Actor: r.Actor.Key(), Purpose: r.Purpose, States: OpenStates(), Limit: 20}
+	found, _, err := tx.Requests(ctx, f)
+	if err == nil && r.Effect == Create {
+		var ended []Request
+		f.States, f.EndedAfter = []State{StateDone}, now.Add(-repeatWithin)
+		ended, _, err = tx.Requests(ctx, f)
+		found = append(found, ended...)
+	}
+	if err != nil {
+		return r, false, err
+	}
+	for _, old := range found {
+		if o := old.At(now); o.State.Open() || o.State == StateDone {
+			return o, true, nil
+		}
+	}
+	return r, false, nil
+}
+
+// Limits on asking, so that people are not worn down.
+const (
+	repeatWithin  = 2 * time.Minute  // a create that ended is not made again
+	denialHolds   = 10 * time.Minute // after a denial, no model asks again
+	mostHeldMCP   = 5                // open held requests of one MCP actor
+	mostHeldHuman = 25               // and of one person
+	maxWait       = 50 * time.Second // of one call; clients give up at 60 s
+)
+
+func mayAsk(ctx context.Context, tx Tx, r Request, now time.Time) error {
+	if r.Conditions.Approvals == 0 {
+		return nil
+	}
+	if r.Actor.Door == DoorMCP {
+		denied, _, err := tx.Requests(ctx, Filter{
+			Account: &r.Account, Aim: r.Aim, States: []State{StateDenied}, EndedAfter: now.Add(-denialHolds), Limit: 1,
+		})
+		if err != nil {
+			return err
+		}
+		if len(denied) > 0 {
+			until := denied[0].EndedAt.Add(denialHolds)
+			return Errorf(Forbidden, "a person denied exactly this %s (%s); it cannot be asked again by a program until %s",
+				Ago(denied[0].EndedAt, now), denied[0].ID, Stamp(until)).WithHint("Tell your user that it was denied, and stop here.")
+		}
+	}
+	held, _, err := tx.Requests(ctx, Filter{Account: &r.Account, Actor: r.Actor.Key(), States: []State{StateHeld}})
+	if err != nil {
+		return err
+	}
+	most, open := mostHeldHuman, 0
+	if r.Actor.Door == DoorMCP {
+		most = mostHeldMCP
+	}
+	for _, h := range held {
+		if h.At(now).State == StateHeld {
+			open++
+		}
+	}
+	if open >= most {
+		return Errorf(Conflict, "%d of your requests wait for confirmation already; that is the most", open).
+			WithHint("Wait for a decision, or withdraw one.")
+	}
+	return nil
+}
+
+func (s *Service) random(n int) string {
+	b := make([]byte, n)
+	s.Random(b)
+	return NewID(b)
+}

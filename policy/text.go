@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Clean makes foreign text (names, descriptions, reasons, API messages) fit to
+// be shown: control, bidirectional and zero-width characters are taken out,
+// white space becomes single spaces, and what is longer than limit code points
+// is cut with "…". It does not escape for any markup; that is the door's part.
+func Clean(s string, limit int) string {
+	if len(s) > 8*limit+64 { // never walk a megabyte to show forty characters
+		s = s[:8*limit+64]
+	}
+	var b strings.Builder
+	space := false
+	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
+		switch {
+		case unicode.IsSpace(r):
+			space = b.Len() > 0
+			continue
+		case hidden(r):
+			continue
+		}
+		if space {
+			b.WriteByte(' ')
+			space = false
+		}
+		b.WriteRune(r)
+	}
+	out := []rune(b.String())
+	if len(out) <= limit {
+		return string(out)
+	}
+	return strings.TrimRight(string(out[:max(limit-1, 0)]), " ") + "…"
+}
+
+// hidden tells whether a character shows nothing or changes how others show:
+// controls, formats (bidirectional marks, zero-width ones, tags), surrogates,
+// private use, line separators and the fillers that draw as blanks.
+func hidden(r rune) bool {
+	switch r {
+	case '\u115F', '\u1160', '\u3164', '\uFFA0', '\u2800', '\u034F':
+		return true
+	}
+	return unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector)
+}
+
+// Plain tells whether a text is visible ASCII only, so that what a person reads
+// and what a person types can be the same.
+func Plain(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// Stamp shows a time absolutely, in UTC.
+func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// Ago shows how long before now a time was, in two units: "2 days 4 hours ago".
+func Ago(t, now time.Time) string {
+	if d := now.Sub(t); d >= 0 {
+		return Span(d) + " ago"
+	}
+	return "in " + Span(t.Sub(now))
+}
+
+// Span shows a duration in at most two units, rounded down: "2 days 4 hours".
+func Span(d time.Duration) string {
+	units := []struct {
+		name string
+		size time.Duration
+	}{{"day", 24 * time.Hour}, {"hour", time.Hour}, {"minute", time.Minute}, {"second", time.Second}}
+	for i, u := range units {
+		if d < u.size {
+			continue
+		}
+		text := count(int64(d/u.size), u.name)
+		if i+1 < len(units) {
+			if rest := int64(d % u.size / units[i+1].size); rest > 0 && u.name != "minute" {
+				text += " " + count(rest, units[i+1].name)
+			}
+		}
+		return text
+	}
+	return "less than a second"
+}
+
+func count(n int64, unit string) string {
+	if n == 1 {
+		return "1 " + unit
+	}
+	return fmt.Sprintf("%d %ss", n, unit)
+}
