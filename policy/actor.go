@@ -1,6 +1,9 @@
 package policy
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Door is a way into the program.
 type Door string
@@ -39,6 +42,7 @@ type Call struct {
 	Actor     Actor
 	Operation string
 	Arguments json.RawMessage // a JSON object, or empty for none
+	At        time.Time       // filled in by [Service.Call]: the clock that decides
 }
 
 // Account is whose servers a process works on. Only a process with the same

@@ -2,31 +2,340 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
+	"slices"
 	"time"
 )
 
-// Decide adds a person's agreement to a held request.
-func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, error) { panic(0) }
+// Decide adds a person's agreement to a held request. When enough people have
+// agreed, it may start. What was refused is recorded too.
+func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, error) {
+	assurance, err := s.prove(ctx, v)
+	if err != nil {
+		return Request{}, s.refused(ctx, id, v, err)
+	}
+	var r Request
+	err = s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, held Request) error {
+		if r, err = s.agree(ctx, held, v, assurance, now); err != nil {
+			return err
+		}
+		event := EventSupported
+		if r.Conditions.met(r, s.Ways) {
+			event = EventApproved
+			r.StartBy = now.Add(s.StartWithin)
+			r.DueAt = now
+		}
+		r, err = s.put(ctx, tx, r, event, v.By, v.detail(assurance))
+		return err
+	})
+	if err != nil {
+		return Request{}, s.refused(ctx, id, v, err)
+	}
+	return r, nil
+}
+
+// agree checks everything about one agreement but who gave it, and adds it.
+func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, now time.Time) (Request, error) {
+	if r.At(now).State != StateHeld {
+		return r, closed(r.At(now))
+	}
+	plan := r.Plan
+	switch {
+	case !slices.Contains(r.Conditions.Ways, v.Way):
+		return r, Errorf(Forbidden, "%s was filed to be confirmed by %s, not this way", r.ID, says(r.Conditions.Ways))
+	case v.Digest != plan.Digest:
+		return r, Errorf(Stale, "what you were shown is not what %s would do now", r.ID).WithHint("Look at it again.")
+	case s.mustType(plan, v.Way) && v.Typed != plan.Server.Typed():
+		return r, Errorf(Invalid, "%q is not what was asked for; nothing was approved", Clean(v.Typed, 64)).
+			WithHint("Type %s, exactly.", plan.Server.Typed())
+	case slices.ContainsFunc(r.Approvals, func(old Approval) bool { return old.By.Key() == v.By.Key() }):
+		return r, Errorf(Conflict, "you have approved %s already; it takes %d people", r.ID, r.Conditions.Approvals)
+	}
+	current, err := s.judge(ctx, Facts{r.Actor, plan, r.Reason, now})
+	if err != nil {
+		return r, err
+	}
+	if current.stricter(r.Conditions) {
+		r.Conditions = r.Conditions.tightened(current)
+	}
+	r.Approvals = append(slices.Clone(r.Approvals), v.approval(a, now))
+	return r, nil
+}
+
+// mustType tells whether the server's name has to be typed: always where a
+// slip of the finger could confirm, and in Slack's modal for what cannot be undone.
+func (s *Service) mustType(p Plan, w Way) bool {
+	return w != WaySlack || p.Effect != Delete || p.LastGood
+}
 
 // Deny ends a held request: one person's no is enough.
-func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, error) { panic(0) }
+func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, error) {
+	if err := s.mayDecide(v); err != nil {
+		return Request{}, err
+	}
+	var r Request
+	err := s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, held Request) (err error) {
+		if held.At(now).State != StateHeld {
+			return closed(held.At(now))
+		}
+		a := v.approval(AssuranceNone, now)
+		held.Denial, held.Why = &a, "denied by "+v.By.String()
+		if a.Note != "" {
+			held.Why += ": " + a.Note
+		}
+		r, err = s.put(ctx, tx, held, EventDenied, v.By, v.detail(AssuranceNone))
+		return err
+	})
+	return r, err
+}
 
-// Cancel withdraws a request whose deciding step has not started.
-func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, error) { panic(0) }
+// Cancel withdraws a request whose deciding step has not started: for its
+// requester, or for somebody at the host's terminal. Cancelling twice is fine.
+func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, error) {
+	if s.ReadOnly {
+		return Request{}, errReadOnly()
+	}
+	var r Request
+	err := s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, old Request) (err error) {
+		switch at := old.At(now); {
+		case by.Key() != old.Actor.Key() && by.Door != DoorTerminal:
+			return Errorf(Forbidden, "%s was asked for by %s; only they or an approver can withdraw it", id, old.Actor)
+		case at.State == StateCancelled:
+			r = old
+			return nil
+		case at.State.Open() && at.State != StateUncertain && old.Decided():
+			return Errorf(Conflict, "%s has started; it cannot be withdrawn any more", id)
+		case !at.State.Open() || at.State == StateUncertain:
+			return closed(at)
+		}
+		old.Why = "withdrawn by " + by.String()
+		if c, ok := old.Copy(); ok {
+			old.Why += "; its safety copy, " + c.String() + ", stays"
+		}
+		r, err = s.put(ctx, tx, old, EventCancelled, by, nil)
+		return err
+	})
+	return r, err
+}
 
-// Settle records what a person says of an uncertain request. It sends nothing.
+// Settle records what a person says of an uncertain request: [StateDone] or
+// [StateFailed]. It sends nothing.
 func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (Request, error) {
-	panic(0)
+	if to != StateDone && to != StateFailed {
+		return Request{}, Errorf(Invalid, "a request is settled as done or as failed, not as %q", Clean(string(to), 20))
+	}
+	assurance, err := s.prove(ctx, v)
+	if err != nil {
+		return Request{}, s.refused(ctx, id, v, err)
+	}
+	var r Request
+	err = s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, old Request) (err error) {
+		if old.State != StateUncertain {
+			return Errorf(Conflict, "%s is %s; only an uncertain request can be settled", id, old.At(now).State)
+		}
+		old.Why = "settled as " + string(to) + " by " + v.By.String()
+		if note := Clean(v.Note, 500); note != "" {
+			old.Why += ": " + note
+		}
+		i := old.Current()
+		old.Steps = slices.Clone(old.Steps)
+		old.Steps[i].State = map[State]StepState{StateDone: StepDone, StateFailed: StepFailed}[to]
+		detail := v.detail(assurance)
+		detail["as"] = string(to)
+		r, err = s.putAs(ctx, tx, old, EventSettled, to, v.By, detail)
+		return err
+	})
+	return r, err
 }
 
-// SetPassphrase sets or changes the ledger's passphrase.
+// closed says truly why a request cannot be decided.
+func closed(r Request) error {
+	switch r.State {
+	case StateExpired:
+		return Errorf(Expired, "%s expired on %s: %s", r.ID, Stamp(r.EndedAt), r.Why).WithHint("It can be asked for again.")
+	case StateStale:
+		return Errorf(Stale, "%s is stale: %s", r.ID, r.Why).WithHint("It can be asked for again.")
+	case StateApproved, StateRunning, StateDone, StateFailed, StateUncertain:
+		by := "at once, since nothing is destroyed"
+		if n := len(r.Approvals); n > 0 {
+			last := r.Approvals[n-1]
+			by = "by " + last.By.String() + " on " + Stamp(last.At)
+		}
+		return Errorf(Conflict, "%s was approved already, %s; it is %s", r.ID, by, r.State)
+	default:
+		return Errorf(Conflict, "%s is %s: %s", r.ID, r.State, r.Why)
+	}
+}
+
+func says(ways []Way) string {
+	out := ""
+	for i, w := range ways {
+		if i > 0 {
+			out += " or "
+		}
+		out += w.Says()
+	}
+	return out
+}
+
+func errReadOnly() error {
+	return Errorf(Forbidden, "this vpsguard is read-only; it decides and runs nothing").WithHint("Use one that is not.")
+}
+
+func (v Verdict) approval(a Assurance, now time.Time) Approval {
+	by := v.By
+	by.Name = Clean(by.Name, 80)
+	return Approval{By: by, Way: v.Way, Assurance: a, Digest: v.Digest, Note: Clean(v.Note, 500), Proof: v.Proof, At: now}
+}
+
+func (v Verdict) detail(a Assurance) map[string]string {
+	d := map[string]string{"way": string(v.Way), "assurance": string(a), "shown": v.Digest, "note": Clean(v.Note, 500)}
+	for k, p := range v.Proof {
+		d["proof_"+k] = p
+	}
+	return d
+}
+
+// mayDecide checks that a verdict comes by a way that counts here.
+func (s *Service) mayDecide(v Verdict) error {
+	door := map[Way]Door{WaySlack: DoorSlack, WayTerminal: DoorTerminal, WayElicitation: DoorMCP}[v.Way]
+	switch {
+	case s.ReadOnly:
+		return errReadOnly()
+	case !slices.Contains(s.Ways, v.Way), door == "", v.By.Door != door, v.By.Subject == "":
+		return Errorf(Forbidden, "that way of deciding does not count here").WithHint("What counts: %s.", says(s.Ways))
+	}
+	return nil
+}
+
+// prove finds out how sure it is that a person agreed. When in doubt it refuses.
+func (s *Service) prove(ctx context.Context, v Verdict) (Assurance, error) {
+	if err := s.mayDecide(v); err != nil {
+		return AssuranceNone, err
+	}
+	switch v.Way {
+	case WayTerminal:
+		return Local, s.checkPassphrase(ctx, v.By, v.Secret)
+	case WaySlack, WayElicitation:
+		// No door of this build vouches for these; an empty list of approvers means nobody.
+	}
+	return AssuranceNone, Errorf(Forbidden, "nobody may confirm that way here")
+}
+
+// refused records that a decision was refused, and gives the reason back. A
+// record that cannot be written takes nothing away from the refusal.
+func (s *Service) refused(ctx context.Context, id string, v Verdict, why error) error {
+	e := Public(why)
+	_ = s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
+		if _, err := tx.Request(ctx, id); err != nil {
+			return err
+		}
+		return tx.Append(ctx, RecordBody{Event: EventRefused, By: v.By, Request: id, Digest: v.Digest, Detail: map[string]string{
+			"way": string(v.Way), "kind": string(e.Kind), "why": e.Message,
+		}})
+	})
+	return why
+}
+
+// Names of settings, and how many wrong passphrases are taken.
+const (
+	settingPassphrase = "passphrase"
+	settingGuesses    = "passphrase_guesses"
+	mostGuesses       = 5
+	guessesWithin     = 10 * time.Minute
+)
+
+type guesses struct {
+	Wrong int       `json:"wrong"`
+	Since time.Time `json:"since"`
+}
+
+// HasPassphrase tells whether the ledger has one.
+func (s *Service) HasPassphrase(ctx context.Context) (bool, error) {
+	hash, err := s.Ledger.Setting(ctx, settingPassphrase)
+	return hash != "", err
+}
+
+// SetPassphrase sets or, with the old one, changes the ledger's passphrase.
 func (s *Service) SetPassphrase(ctx context.Context, by Actor, old, passphrase string) error {
-	panic(0)
+	if len([]rune(passphrase)) < 8 {
+		return Errorf(Invalid, "a passphrase has at least 8 characters")
+	}
+	before, err := s.Ledger.Setting(ctx, settingPassphrase)
+	if err != nil {
+		return err
+	}
+	event := EventPassphraseSet
+	if before != "" {
+		event = EventPassphraseChanged
+		if err := s.checkPassphrase(ctx, by, old); err != nil {
+			return err
+		}
+	}
+	hash, err := s.Passphrase.Hash(passphrase)
+	if err != nil {
+		return Errorf(Internal, "the passphrase could not be hashed").Because(err)
+	}
+	return s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
+		now, err := tx.Setting(ctx, settingPassphrase)
+		if err == nil && now != before {
+			err = Errorf(Conflict, "the passphrase was changed by somebody else meanwhile")
+		}
+		if err != nil {
+			return err
+		}
+		return tx.PutSetting(ctx, settingPassphrase, hash, RecordBody{Event: event, By: by})
+	})
 }
 
-// Advance moves a request on as far as it goes now, and tells after which time
-// somebody should call again; 0 means that nothing is left to do.
-func (s *Service) Advance(ctx context.Context, id string) (time.Duration, error) { panic(0) }
+// checkPassphrase takes a few wrong guesses within ten minutes, each recorded,
+// and then none at all until they are over.
+func (s *Service) checkPassphrase(ctx context.Context, by Actor, secret string) error {
+	hash, err := s.Ledger.Setting(ctx, settingPassphrase)
+	if err != nil {
+		return err
+	}
+	if hash == "" || s.Passphrase == nil {
+		return Errorf(Forbidden, "no passphrase is set on this ledger, so nobody can confirm at the terminal").
+			WithHint("Somebody at the host's terminal sets one first.")
+	}
+	// The guess is counted before it is checked, so that many at once count too.
+	if err := s.guess(ctx, by, 1); err != nil {
+		return err
+	}
+	if !s.Passphrase.Matches(hash, secret) {
+		return Errorf(Forbidden, "the passphrase is wrong; nothing was decided")
+	}
+	return s.guess(ctx, by, -1)
+}
 
-// Sweep advances every request of this account that is due.
-func (s *Service) Sweep(ctx context.Context) (int, error) { panic(0) }
+func (s *Service) guess(ctx context.Context, by Actor, n int) error {
+	return s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		raw, err := tx.Setting(ctx, settingGuesses)
+		if err != nil {
+			return err
+		}
+		var g guesses
+		if json.Unmarshal([]byte(raw), &g) != nil || now.Sub(g.Since) >= guessesWithin {
+			g = guesses{Since: now}
+		}
+		if n > 0 && g.Wrong >= mostGuesses {
+			return Errorf(Forbidden, "the passphrase was wrong %d times; no more guesses are taken until %s",
+				g.Wrong, Stamp(g.Since.Add(guessesWithin)))
+		}
+		g.Wrong = max(g.Wrong+n, 0)
+		out, err := json.Marshal(g)
+		if err != nil {
+			return err
+		}
+		event := EventPassphraseAsked
+		if n < 0 {
+			event = EventPassphraseRight
+		}
+		return tx.PutSetting(ctx, settingGuesses, string(out), RecordBody{Event: event, By: by})
+	})
+}

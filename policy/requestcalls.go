@@ -71,7 +71,7 @@ type requestRow struct {
 	ApproveBy string `json:"approve_by,omitempty"`
 }
 
-func (s *Service) listRequests(ctx context.Context, _ Call, a Arguments) (Outcome, error) {
+func (s *Service) listRequests(ctx context.Context, c Call, a Arguments) (Outcome, error) {
 	limit := int(a.Number("limit", DefaultLimit))
 	f := Filter{Limit: limit + 1} // one more tells whether there is a next page
 	if st := State(a.Text("state")); st != "" {
@@ -92,10 +92,6 @@ func (s *Service) listRequests(ctx context.Context, _ Call, a Arguments) (Outcom
 		}
 		f.Before = seq
 	}
-	now, err := s.Ledger.Now(ctx)
-	if err != nil {
-		return Outcome{}, err
-	}
 	found, total, err := s.Ledger.Requests(ctx, f)
 	if err != nil {
 		return Outcome{}, err
@@ -106,9 +102,9 @@ func (s *Service) listRequests(ctx context.Context, _ Call, a Arguments) (Outcom
 		l.Next = strconv.FormatInt(found[limit-1].Seq, 10)
 	}
 	for _, r := range found {
-		r = r.At(now)
+		r = r.At(c.At)
 		row := requestRow{
-			r.ID, r.Operation, r.State, Clean(r.Plan.Server.Name, 40), "", Clean(r.Actor.Name, 40), r.FiledAt.Format(time.RFC3339), "",
+			r.ID, r.Operation, r.State, Fit(r.Plan.Server.Name, 40), "", Fit(r.Actor.Name, 40), r.FiledAt.Format(time.RFC3339), "",
 		}
 		if r.Plan.Target != nil {
 			row.Target = fmt.Sprintf("%s %d", r.Plan.Target.Kind, r.Plan.Target.ID)
@@ -117,7 +113,7 @@ func (s *Service) listRequests(ctx context.Context, _ Call, a Arguments) (Outcom
 			row.ApproveBy = r.ApproveBy.Format(time.RFC3339)
 		}
 		l.Rows = append(l.Rows, Row{
-			Text:    Clean(fmt.Sprintf("%s %s: %s", r.ID, r.State, r.Plan.Summary), 75) + ", " + Ago(r.FiledAt, now),
+			Text:    Fit(fmt.Sprintf("%s %s: %s", r.ID, r.State, r.Plan.Summary), 75) + ", " + Ago(r.FiledAt, c.At),
 			Data:    row,
 			Request: r.ID, Server: r.Plan.Server,
 		})

@@ -100,6 +100,9 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 		return Outcome{}, Errorf(Forbidden, "this vpsguard is read-only; it cannot %s", c.Operation).
 			WithHint("Ask the operator; reads work.")
 	}
+	if c.At, err = s.Ledger.Now(ctx); err != nil {
+		return Outcome{}, err
+	}
 	if op.Answer != nil {
 		return op.Answer(ctx, c, args)
 	}
@@ -137,16 +140,12 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 	if err != nil {
 		return r, false, err
 	}
-	now, err := s.Ledger.Now(ctx)
+	plan, err := op.Plan(ctx, PlanInput{Arguments: args, Now: c.At})
 	if err != nil {
 		return r, false, err
 	}
-	plan, err := op.Plan(ctx, PlanInput{Arguments: args, Now: now})
-	if err != nil {
-		return r, false, err
-	}
-	plan = plan.sealed(account, op.Descriptor, now)
-	conditions, err := s.judge(ctx, Facts{c.Actor, plan, args.Text("reason"), now})
+	plan = plan.sealed(account, op.Descriptor, c.At)
+	conditions, err := s.judge(ctx, Facts{c.Actor, plan, args.Text("reason"), c.At})
 	if err != nil {
 		return r, false, err
 	}

@@ -56,6 +56,16 @@ const (
 	EventSettled   Event = "request.settled" // a person said what is so
 )
 
+// Events that are recorded and move no request.
+const (
+	EventRefused           Event = "approval.refused"
+	EventLate              Event = "operation.answered_late" // an answer that changes nothing any more
+	EventPassphraseSet     Event = "passphrase.set"
+	EventPassphraseChanged Event = "passphrase.changed"
+	EventPassphraseAsked   Event = "passphrase.asked"
+	EventPassphraseRight   Event = "passphrase.accepted"
+)
+
 // Events are all of them.
 func Events() []Event {
 	return []Event{

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Clean makes foreign text (names, descriptions, reasons, API messages) fit to
@@ -36,6 +37,20 @@ func Clean(s string, limit int) string {
 		return string(out)
 	}
 	return strings.TrimRight(string(out[:max(limit-1, 0)]), " ") + "…"
+}
+
+// Fit makes foreign text fit to be shown in a line of a list: [Clean], and at
+// most limit bytes long.
+func Fit(s string, limit int) string {
+	s = Clean(s, limit)
+	if len(s) <= limit {
+		return s
+	}
+	cut := max(limit-len("…"), 0)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
 }
 
 // hidden tells whether a character shows nothing or changes how others show:
