@@ -57,7 +57,10 @@ type Operation struct {
 	// the other three are nil. It never changes anything at VPS.org.
 	Answer func(ctx context.Context, c Call, a Arguments) (Outcome, error)
 
-	// Plan says what would happen. It only reads, and reads afresh.
+	// Plan says what would happen. It only reads, and reads afresh. Where it
+	// cannot be done now, the plan that comes with the error still names the
+	// server, the target and the parameters once they are known, so that a call
+	// that repeats an open request is recognised.
 	Plan func(ctx context.Context, in PlanInput) (Plan, error)
 
 	// Apply sends one step, once. An [Error] of kind [Uncertain], and any
@@ -98,7 +101,6 @@ func (p Permit) Step() Step { return p.request.Steps[p.step] }
 // Answer is what VPS.org said to a step.
 type Answer struct {
 	Done    bool   // nothing is left to watch
-	Seen    bool   // the effect was seen to begin (a server is restoring)
 	PointID int64  // the recovery point that was made
 	Name    string // its name, where it has one
 	Message string // what VPS.org said, cleaned

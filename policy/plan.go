@@ -162,8 +162,11 @@ func (p Plan) differs(now Plan) string {
 func (p Plan) purpose(withCopy bool) string {
 	f := p.facts()
 	f.LastGood, f.ServerName = false, ""
-	if !withCopy {
+	switch { // what counts is whether there is one, not which slots are free
+	case !withCopy:
 		f.SafetyCopy = ""
+	case f.SafetyCopy == CopyBackup:
+		f.SafetyCopy = CopySnapshot
 	}
 	if f.Target != nil {
 		f.Target = &Point{Kind: f.Target.Kind, ID: f.Target.ID}

@@ -140,19 +140,27 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 	if err != nil {
 		return r, false, err
 	}
-	plan, err := op.Plan(ctx, PlanInput{Arguments: args, Now: c.At})
-	if err != nil {
-		return r, false, err
+	plan, impossible := op.Plan(ctx, PlanInput{Arguments: args, Now: c.At})
+	if plan.Server.ID == 0 && impossible != nil {
+		return r, false, impossible
 	}
 	plan = plan.sealed(account, op.Descriptor, c.At)
-	conditions, err := s.judge(ctx, Facts{c.Actor, plan, args.Text("reason"), c.At})
-	if err != nil {
-		return r, false, err
-	}
 	r = Request{
 		Actor: c.Actor, Account: account, Operation: op.Name, Effect: op.Effect, Arguments: c.Arguments,
-		Reason: args.Text("reason"), Plan: plan, Planned: planned, Conditions: conditions, Mark: s.random(8),
+		Reason: args.Text("reason"), Plan: plan, Planned: planned, Mark: s.random(8),
 		Purpose: plan.purpose(true), Aim: plan.purpose(false),
+	}
+	// A call that repeats an open request is told how that one stands, even
+	// where the request itself is why it could not be asked for now.
+	if old, ok, err := repeated(ctx, s.Ledger, r, c.At); err != nil || ok {
+		return old, true, err
+	}
+	if impossible != nil {
+		return r, false, impossible
+	}
+	r.Conditions, err = s.judge(ctx, Facts{c.Actor, plan, r.Reason, c.At})
+	if err != nil {
+		return r, false, err
 	}
 	if len(r.Arguments) == 0 {
 		r.Arguments = []byte("{}")
@@ -234,13 +242,13 @@ func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, 
 
 // repeated finds the request that a call repeats: one that is still open, or a
 // create that ended within two minutes.
-func repeated(ctx context.Context, tx Tx, r Request, now time.Time) (Request, bool, error) {
+func repeated(ctx context.Context, from Reader, r Request, now time.Time) (Request, bool, error) {
 	f := Filter{Account: &r.Account, Actor: r.Actor.Key(), Purpose: r.Purpose, States: OpenStates(), Limit: 20}
-	found, _, err := tx.Requests(ctx, f)
+	found, _, err := from.Requests(ctx, f)
 	if err == nil && r.Effect == Create {
 		var ended []Request
 		f.States, f.EndedAfter = []State{StateDone}, now.Add(-repeatWithin)
-		ended, _, err = tx.Requests(ctx, f)
+		ended, _, err = from.Requests(ctx, f)
 		found = append(found, ended...)
 	}
 	if err != nil {

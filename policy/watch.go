@@ -26,7 +26,7 @@ func (s *Service) answered(ctx context.Context, id string, fence int64, a Answer
 		}
 		r.Steps = slices.Clone(r.Steps)
 		step := &r.Steps[i]
-		step.AnswerAt, step.Seen, step.Note = now, a.Seen, a.Message
+		step.AnswerAt, step.Note = now, a.Message
 		step.PointID, step.PointName = a.PointID, a.Name
 		if a.Done {
 			return s.doneIn(ctx, tx, r, now, Sight{View: Finished, Note: a.Message})

@@ -19,13 +19,13 @@ func (h house) createBackup() policy.Operation {
 			if err != nil {
 				return policy.Plan{}, err
 			}
+			p := created(sc, kindBackup, "", policy.StepPlan{Name: "create_backup", Effect: policy.Create, Within: backupWithin},
+				map[string]string{"description": in.Arguments.Text("description")})
 			if used := sc.count(isManualBackup); used >= maxBackups {
-				return policy.Plan{}, policy.Errorf(policy.Conflict, "%s has %d of %d manual backups; the oldest are %s",
+				return p, policy.Errorf(policy.Conflict, "%s has %d of %d manual backups; the oldest are %s",
 					sc.server, used, maxBackups, sc.oldest(isManualBackup)).
 					WithHint("Free a slot with delete_backup, which a person confirms.")
 			}
-			p := created(sc, kindBackup, "", policy.StepPlan{Name: "create_backup", Effect: policy.Create, Within: backupWithin},
-				map[string]string{"description": in.Arguments.Text("description")})
 			p.Notes = append(p.Notes, "VPS.org needs several minutes for a backup, more for a large server")
 			return p, nil
 		},

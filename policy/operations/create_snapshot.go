@@ -28,17 +28,17 @@ func (h house) createSnapshot() policy.Operation {
 			if err != nil {
 				return policy.Plan{}, err
 			}
+			p := created(sc, kindSnapshot, name, policy.StepPlan{Name: "create_snapshot", Effect: policy.Create, Within: snapshotWithin},
+				map[string]string{"name": name, "description": in.Arguments.Text("description")})
 			if used := sc.count(isSnapshot); used >= maxSnapshots {
-				return policy.Plan{}, policy.Errorf(policy.Conflict, "%s has %d of %d snapshots; the oldest are %s",
+				return p, policy.Errorf(policy.Conflict, "%s has %d of %d snapshots; the oldest are %s",
 					sc.server, used, maxSnapshots, sc.oldest(isSnapshot)).
 					WithHint("Free a slot with delete_snapshot, which a person confirms, or use create_backup.")
 			}
 			if sc.count(func(p point) bool { return isSnapshot(p) && p.Name == name }) > 0 {
-				return policy.Plan{}, policy.Errorf(policy.Conflict, "%s has a snapshot named %q already", sc.server, name).
+				return p, policy.Errorf(policy.Conflict, "%s has a snapshot named %q already", sc.server, name).
 					WithHint("Use another name.")
 			}
-			p := created(sc, kindSnapshot, name, policy.StepPlan{Name: "create_snapshot", Effect: policy.Create, Within: snapshotWithin},
-				map[string]string{"name": name, "description": in.Arguments.Text("description")})
 			p.Notes = append(p.Notes, "VPS.org needs 3-10 minutes for a snapshot")
 			return p, nil
 		},

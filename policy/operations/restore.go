@@ -56,6 +56,7 @@ func (sc scene) withCopy(p policy.Plan, r *policy.Request) (policy.Plan, error) 
 	case backups < maxBackups:
 		p.SafetyCopy = policy.CopyBackup
 	default:
+		p.SafetyCopy = policy.CopySnapshot // what was asked for
 		return p, policy.Errorf(policy.Conflict, "there is no slot for a safety copy of %s: %d of %d snapshots and %d of %d manual backups; the oldest snapshots are %s",
 			sc.server, snapshots, maxSnapshots, backups, maxBackups, sc.oldest(isSnapshot)).
 			WithHint("Free a slot first, or ask again without a safety copy; then there is no way back. Either takes a person.")
@@ -124,9 +125,10 @@ func (h house) applyCopy(ctx context.Context, p policy.Permit) (policy.Answer, e
 	return made(s.ID, s.Name, s.Message), told("the safety copy", err)
 }
 
-// restored converts the answer to a restore: accepted, not done.
+// restored converts the answer to a restore: accepted, not done. That it says
+// "restoring" does not count as seen: only the server's own status does.
 func restored(s apiclient.RestoreStarted) policy.Answer {
-	return policy.Answer{Seen: s.ServerStatus == apiclient.ServerRestoring, Message: policy.Clean(s.Message, 300)}
+	return policy.Answer{Message: policy.Clean(s.Message, 300)}
 }
 
 // lookRestore looks how a restore, or its safety copy, stands.

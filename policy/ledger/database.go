@@ -1,0 +1,74 @@
+package ledger
+
+import (
+	"context"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// database is what the ledger needs of a kind of database. The SQL is written
+// once, with $1, $2, … numbered in the order in which they stand; what differs
+// between databases is behind this interface and in the files under schema.
+type database interface {
+	// migrate makes the tables, or checks that they are those of a ledger and
+	// can be written. Any number of processes may do it at once.
+	migrate(ctx context.Context) error
+	// write runs f in a transaction, and commits if f returns nil. It tries
+	// again only where nothing has begun. f's own error comes back unchanged.
+	write(ctx context.Context, f func(tx) error) error
+	// read runs f in a transaction that sees one state of the database.
+	read(ctx context.Context, f func(querier) error) error
+	// forUpdate is what locks a selected row, with a blank before it.
+	forUpdate() string
+	// now is the clock that decides.
+	now(ctx context.Context, q querier) (time.Time, error)
+	// says tells people what went wrong, in the first half of a sentence.
+	says(err error) string
+	// worker makes something that works on the jobs of a queue.
+	worker(queue string, w *river.Workers) (runner, error)
+	close() error
+}
+
+// querier reads.
+type querier interface {
+	Query(ctx context.Context, q string, args ...any) (rows, error)
+	QueryRow(ctx context.Context, q string, args ...any) row
+}
+
+// tx is a transaction that writes.
+type tx interface {
+	querier
+	// Exec gives how many rows were touched.
+	Exec(ctx context.Context, q string, args ...any) (int64, error)
+	// Enqueue inserts a job that is there when the transaction is committed.
+	Enqueue(ctx context.Context, args river.JobArgs, o *river.InsertOpts) error
+}
+
+// row is one row; Scan fails with sql.ErrNoRows where there is none.
+type row interface{ Scan(dest ...any) error }
+
+// rows are read with Next until it returns false; then Err tells why.
+type rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
+
+// runner is a River client, whatever its transactions are.
+type runner interface {
+	Start(ctx context.Context) error
+	Stop(ctx context.Context) error
+	StopAndCancel(ctx context.Context) error
+}
+
+// clock is River's view of the ledger's clock, so that both always agree.
+type clock struct{ now func() time.Time }
+
+func (c clock) Now() time.Time        { return c.now() }
+func (c clock) NowOrNil() *time.Time  { t := c.now(); return &t }
+func whole(t time.Time) time.Time     { return t.UTC().Truncate(time.Millisecond) }
+func internal(s string) *policy.Error { return policy.Errorf(policy.Internal, "%s", s) }

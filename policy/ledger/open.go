@@ -1,0 +1,147 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// Options are what a ledger is opened with.
+type Options struct {
+	// Now is the clock that decides on SQLite. It is required.
+	Now func() time.Time
+	// Logger gets warnings of the queue and of workers; nil drops them. What is
+	// logged may hold internal text, but no secret and no document.
+	Logger *slog.Logger
+}
+
+// Open opens the ledger at "sqlite:PATH". A file that does not exist is made,
+// for its owner only, and so are its folders. It returns when the ledger can be
+// used; workers start with [Ledger.Work]. Its errors are of kind Invalid where
+// the url or the file is wrong, otherwise Unavailable, and say what would be
+// right.
+func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
+	if o.Now == nil {
+		return nil, internal("the ledger was opened without a clock")
+	}
+	log := slog.New(slog.DiscardHandler)
+	if o.Logger != nil {
+		log = slog.New(warnings{o.Logger.Handler()})
+	}
+	path, err := parseURL(url)
+	if err != nil {
+		return nil, err
+	}
+	if err := makeFile(path); err != nil {
+		return nil, err
+	}
+	db, err := openSQLite(path, o.Now, log)
+	if err != nil {
+		return nil, policy.Errorf(policy.Internal, "the ledger %s cannot be opened", path).Because(err)
+	}
+	l := &Ledger{db: db, log: log, path: path, grown: make(chan struct{}), closed: make(chan struct{})}
+	if err := db.migrate(ctx); err != nil {
+		_ = db.close()
+		return nil, opening(l.fail("opening the ledger", err), path)
+	}
+	return l, nil
+}
+
+// opening adds to an error which file it is about, and what would be right.
+func opening(err error, path string) error {
+	e := policy.Public(err)
+	hint := "Give the program a local disk with room where it may write."
+	if e.Kind == policy.Invalid || code(e.Err) == 26 {
+		e.Kind = policy.Invalid
+		hint = "Name another file, or leave it out to have a new ledger made."
+		if strings.Contains(e.Message, "newer") {
+			hint = "Use the newer vpsguard for this ledger."
+		}
+	}
+	message := strings.TrimSuffix(e.Message, nothingChanged)
+	return policy.Errorf(e.Kind, "the ledger %s cannot be used: %s", path, message).WithHint("%s", hint).Because(e.Err)
+}
+
+// parseURL gives the path of the file. What is wrong is told without repeating
+// the url, which may hold a password.
+func parseURL(url string) (string, error) {
+	const right = "Write sqlite:PATH, for example sqlite:/var/lib/vpsguard/ledger.db."
+	scheme, rest, ok := strings.Cut(url, ":")
+	switch {
+	case !ok:
+		return "", policy.Errorf(policy.Invalid, "the ledger's url names no kind of database").WithHint(right)
+	case scheme == "postgres" || scheme == "postgresql":
+		return "", policy.Errorf(policy.Invalid, "PostgreSQL is not supported by this build yet").WithHint(right)
+	case scheme != "sqlite":
+		return "", policy.Errorf(policy.Invalid, "the ledger's url names the unknown kind of database %q", policy.Clean(scheme, 20)).WithHint(right)
+	case rest == "":
+		return "", policy.Errorf(policy.Invalid, "the ledger's url names no file").WithHint(right)
+	case strings.Contains(rest, ":memory:"):
+		return "", policy.Errorf(policy.Invalid, "a ledger in memory would forget what was agreed").WithHint(right)
+	case strings.HasPrefix(rest, "//") && !strings.HasPrefix(rest, "///"):
+		return "", policy.Errorf(policy.Invalid, "the ledger's url names a host, but SQLite is a file").WithHint(right)
+	case strings.ContainsRune(rest, 0) || strings.HasSuffix(rest, "/"):
+		return "", policy.Errorf(policy.Invalid, "the ledger's url does not name a file").WithHint(right)
+	}
+	path, err := filepath.Abs(rest)
+	if err != nil {
+		return "", policy.Errorf(policy.Invalid, "the ledger's path cannot be made absolute").WithHint(right).Because(err)
+	}
+	return path, nil
+}
+
+// making guards makeFile: a file that is closed drops all locks that this
+// process has on it, so nobody may have it open meanwhile.
+var making sync.Mutex
+
+// makeFile makes the file for its owner only, and its folders, where missing.
+func makeFile(path string) error {
+	making.Lock()
+	defer making.Unlock()
+	err := os.MkdirAll(filepath.Dir(path), 0o700)
+	if err == nil {
+		var f *os.File
+		if f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err == nil {
+			err = f.Close()
+		}
+	}
+	info, statErr := os.Stat(path)
+	if statErr == nil && !info.Mode().IsRegular() {
+		return policy.Errorf(policy.Invalid, "the ledger %s is not a regular file", path).WithHint("Name a file.")
+	}
+	if err == nil || errors.Is(err, fs.ErrExist) && statErr == nil {
+		return nil
+	}
+	why := "it cannot be made"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		why = "its folder may not be written"
+	case errors.Is(err, syscall.EROFS):
+		why = "its disk is read-only"
+	case errors.Is(err, syscall.ENOSPC):
+		why = "its disk is full"
+	case errors.Is(err, syscall.ENOTDIR):
+		why = "a part of its path is not a folder"
+	}
+	return policy.Errorf(policy.Unavailable, "the ledger %s cannot be used: %s", path, why).
+		WithHint("Name a file in a folder where the program may write.").Because(err)
+}
+
+// warnings lets through what is at least a warning.
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
+}
+
+func (h warnings) WithAttrs(a []slog.Attr) slog.Handler { return warnings{h.Handler.WithAttrs(a)} }
+func (h warnings) WithGroup(name string) slog.Handler   { return warnings{h.Handler.WithGroup(name)} }

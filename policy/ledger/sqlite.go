@@ -1,0 +1,226 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	_ "embed" // for the tables
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+	"github.com/sethvargo/go-retry"
+	driver "modernc.org/sqlite"
+	codes "modernc.org/sqlite/lib"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+//go:embed schema/sqlite.sql
+var sqliteTables string
+
+const (
+	// sqliteVersion is the version of the tables, ours and River's together.
+	sqliteVersion = 1
+	// sqliteMark is the application_id in the file's header: "vpsg".
+	sqliteMark = 0x76707367
+
+	// Writers take the write lock when they begin: a transaction that reads
+	// first and writes later would fail however long it waited. FULL, since a
+	// record of a start has to survive a loss of power.
+	sqliteWriter = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_txlock=immediate"
+	sqliteReader = "_pragma=busy_timeout(10000)&_pragma=query_only(1)"
+
+	// Beginning is tried again after a busy timeout: nothing has happened yet.
+	beginAgain, beginPause = 3, 50 * time.Millisecond
+)
+
+// sqlite is one file. All that writes, River too, goes through one connection:
+// Go's queue for it is fair, SQLite's lock is not. Nothing outside a transaction
+// may wait for that connection from inside one.
+type sqlite struct {
+	writer, reader *sql.DB
+	driver         *riversqlite.Driver
+	client         *river.Client[*sql.Tx] // only inserts
+	config         river.Config
+}
+
+// openSQLite connects to a file that exists. It does not touch it yet.
+func openSQLite(path string, now func() time.Time, log *slog.Logger) (*sqlite, error) {
+	file := (&url.URL{Scheme: "file", OmitHost: true, Path: path}).EscapedPath()
+	s := &sqlite{config: river.Config{
+		Logger: log, Test: river.TestConfig{Time: clock{now}},
+		FetchCooldown: fetchCooldown, FetchPollInterval: fetchPoll,
+	}}
+	var err error
+	if s.writer, err = sql.Open("sqlite", "file:"+file+"?"+sqliteWriter); err != nil {
+		return nil, err
+	}
+	s.writer.SetMaxOpenConns(1)
+	if s.reader, err = sql.Open("sqlite", "file:"+file+"?"+sqliteReader); err != nil {
+		return nil, err
+	}
+	s.reader.SetMaxOpenConns(4)
+	s.reader.SetMaxIdleConns(4)
+	s.driver = riversqlite.New(s.writer)
+	config := s.config
+	if s.client, err = river.NewClient(s.driver, &config); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *sqlite) close() error { return errors.Join(s.reader.Close(), s.writer.Close()) }
+
+func (s *sqlite) forUpdate() string { return "" } // the transaction has the write lock already
+
+func (s *sqlite) now(context.Context, querier) (time.Time, error) {
+	return whole(s.config.Test.Time.Now()), nil
+}
+
+func (s *sqlite) write(ctx context.Context, f func(tx) error) error {
+	again := retry.WithMaxRetries(beginAgain, retry.NewConstant(beginPause))
+	t, err := retry.DoValue(ctx, again, func(ctx context.Context) (*sql.Tx, error) {
+		t, err := s.writer.BeginTx(ctx, nil)
+		if code(err) == codes.SQLITE_BUSY {
+			return nil, retry.RetryableError(err)
+		}
+		return t, err
+	})
+	if err != nil {
+		return fmt.Errorf("beginning a change: %w", err)
+	}
+	defer func() { _ = t.Rollback() }() // after a commit it does nothing
+	if err := f(sqliteTx{sqliteReads{t}, s.client}); err != nil {
+		return err
+	}
+	if err := t.Commit(); err != nil {
+		return fmt.Errorf("committing a change: %w", err)
+	}
+	return nil
+}
+
+func (s *sqlite) read(ctx context.Context, f func(querier) error) error {
+	t, err := s.reader.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning to read: %w", err)
+	}
+	defer func() { _ = t.Rollback() }()
+	return f(sqliteReads{t})
+}
+
+func (s *sqlite) migrate(ctx context.Context) error {
+	return s.write(ctx, func(t tx) error {
+		var mark, tables, version int64
+		if err := t.QueryRow(ctx, "PRAGMA application_id").Scan(&mark); err != nil {
+			return fmt.Errorf("reading the file's mark: %w", err)
+		}
+		if err := t.QueryRow(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
+			return fmt.Errorf("reading the file's tables: %w", err)
+		}
+		switch {
+		case mark == 0 && tables == 0:
+			return s.create(ctx, t)
+		case mark != sqliteMark:
+			return policy.Errorf(policy.Invalid, "the file is an SQLite database, but not a ledger of vpsguard")
+		}
+		if err := t.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
+			return fmt.Errorf("reading the version: %w", err)
+		}
+		if version != sqliteVersion {
+			return policy.Errorf(policy.Invalid, "the ledger has version %d, written by a newer vpsguard; this one knows version %d", version, sqliteVersion)
+		}
+		// Shows a disk or a file that is read-only, without writing anything.
+		_, err := t.Exec(ctx, "UPDATE schema_version SET version = version")
+		return err
+	})
+}
+
+// create makes our tables and River's, in one transaction: while several
+// processes open a fresh file, one makes them and the others find them.
+func (s *sqlite) create(ctx context.Context, t tx) error {
+	if _, err := t.Exec(ctx, sqliteTables); err != nil {
+		return fmt.Errorf("making the tables: %w", err)
+	}
+	m, err := rivermigrate.New(s.driver, &rivermigrate.Config{Logger: s.config.Logger})
+	if err != nil {
+		return fmt.Errorf("making the queue: %w", err)
+	}
+	if _, err := m.MigrateTx(ctx, t.(sqliteTx).Tx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("making the queue's tables: %w", err)
+	}
+	_, err = t.Exec(ctx, fmt.Sprintf("PRAGMA application_id = %d", sqliteMark))
+	return err
+}
+
+func (s *sqlite) worker(queue string, w *river.Workers) (runner, error) {
+	config := s.config
+	config.Workers = w
+	config.Queues = map[string]river.QueueConfig{queue: {MaxWorkers: maxWorkers}}
+	config.JobTimeout, config.RescueStuckJobsAfter = jobTimeout, rescueAfter
+	return river.NewClient(s.driver, &config)
+}
+
+// says is written for the codes that notably happen; see the driver's list.
+func (s *sqlite) says(err error) string {
+	switch code(err) {
+	case codes.SQLITE_BUSY, codes.SQLITE_LOCKED:
+		return "the ledger is busy"
+	case codes.SQLITE_READONLY:
+		return "the ledger is on a read-only disk, or its file is read-only"
+	case codes.SQLITE_FULL:
+		return "the ledger's disk is full"
+	case codes.SQLITE_IOERR:
+		return "the ledger's disk fails"
+	case codes.SQLITE_CANTOPEN, codes.SQLITE_PERM, codes.SQLITE_AUTH:
+		return "the ledger's file cannot be opened"
+	case codes.SQLITE_CORRUPT:
+		return "the ledger's file is damaged"
+	case codes.SQLITE_NOTADB:
+		return "the file is not a ledger of vpsguard"
+	default:
+		return "the ledger does not work"
+	}
+}
+
+// code is the primary code of SQLite; 0 where the error is not its.
+func code(err error) int {
+	if e := (*driver.Error)(nil); errors.As(err, &e) {
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+// sqliteReads fits *sql.Tx to querier.
+type sqliteReads struct{ *sql.Tx }
+
+func (t sqliteReads) Query(ctx context.Context, q string, args ...any) (rows, error) {
+	return t.QueryContext(ctx, q, args...) //nolint:rowserrcheck,sqlclosecheck // the caller's part
+}
+
+func (t sqliteReads) QueryRow(ctx context.Context, q string, args ...any) row {
+	return t.QueryRowContext(ctx, q, args...)
+}
+
+// sqliteTx fits *sql.Tx to tx.
+type sqliteTx struct {
+	sqliteReads
+	client *river.Client[*sql.Tx]
+}
+
+func (t sqliteTx) Exec(ctx context.Context, q string, args ...any) (int64, error) {
+	r, err := t.ExecContext(ctx, q, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+func (t sqliteTx) Enqueue(ctx context.Context, args river.JobArgs, o *river.InsertOpts) error {
+	_, err := t.client.InsertTx(ctx, t.Tx, args, o)
+	return err
+}

@@ -1,0 +1,202 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// verifyPage is how many rows are read at a time, and how often progress is told.
+const verifyPage = 1000
+
+// Verified is what a whole audit showed.
+type Verified struct {
+	Records  int64
+	Head     string // hash of the last record; kept elsewhere, it proves later that nothing before it changed
+	Requests int
+}
+
+// Verify reads everything in one state of the database and checks that the
+// audit's records are a whole chain up to its head, that each request is as it
+// was last recorded, column by column, that none is missing or unrecorded, and
+// the same of settings. Its error is of kind Conflict and names the first row
+// that is wrong. progress, which may be nil, is called every thousand rows with
+// how many rows have been read. Others go on working meanwhile.
+func (l *Ledger) Verify(ctx context.Context, progress func(done int64)) (out Verified, err error) {
+	v := &verifier{settings: map[string]string{}, progress: progress}
+	err = l.read(ctx, "verifying the audit", func(q querier) error {
+		for _, check := range []func(context.Context, querier) error{v.records, v.head, v.requests, v.missing, v.setting} {
+			if err := check(ctx, q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
+	}
+	return Verified{Records: v.chain.Seq, Head: v.chain.Hash, Requests: v.found}, nil
+}
+
+type verifier struct {
+	chain    policy.Chain
+	settings map[string]string // name → hash of its row, as last recorded
+	found    int
+	done     int64
+	progress func(done int64)
+}
+
+func broken(format string, args ...any) *policy.Error {
+	return policy.Errorf(policy.Conflict, format, args...)
+}
+
+func (v *verifier) read(rows int) {
+	v.done += int64(rows)
+	if v.progress != nil {
+		v.progress(v.done)
+	}
+}
+
+func (v *verifier) records(ctx context.Context, q querier) error {
+	for from := int64(math.MinInt64); ; {
+		page, err := readRecords(ctx, q, from, verifyPage)
+		if err != nil {
+			return err
+		}
+		for _, r := range page {
+			if err := v.chain.Next(r); err != nil {
+				return err
+			}
+			b, err := r.Parse()
+			if err != nil {
+				return err
+			}
+			if name, ok := b.Detail[detailSetting]; ok && b.Request == "" && b.Row != "" {
+				v.settings[name] = b.Row
+			}
+		}
+		v.read(len(page))
+		if len(page) < verifyPage {
+			return nil
+		}
+		from = page[len(page)-1].Seq + 1
+	}
+}
+
+// head finds an end that was cut off.
+func (v *verifier) head(ctx context.Context, q querier) error {
+	var h head
+	if err := q.QueryRow(ctx, "SELECT seq, hash FROM audit_head WHERE one = 1").Scan(&h.seq, &h.hash); err != nil {
+		return fmt.Errorf("reading the audit's head: %w", err)
+	}
+	switch {
+	case h.seq > v.chain.Seq:
+		return broken("audit record %d is missing: the audit was cut off at its end", v.chain.Seq+1)
+	case h.seq < v.chain.Seq:
+		return broken("audit record %d is beyond the audit's head", h.seq+1)
+	case h.hash != v.chain.Hash:
+		return broken("the audit's head was changed: it is not the hash of audit record %d", h.seq)
+	}
+	return nil
+}
+
+func (v *verifier) requests(ctx context.Context, q querier) error {
+	for from := int64(math.MinInt64); ; {
+		page, err := readWhole(ctx, q, from)
+		if err != nil {
+			return err
+		}
+		for _, w := range page {
+			if err := v.request(w); err != nil {
+				return err
+			}
+		}
+		v.found += len(page)
+		v.read(len(page))
+		if len(page) < verifyPage {
+			return nil
+		}
+		from = page[len(page)-1].seq + 1
+	}
+}
+
+// wholeRow is a request's row with all it has.
+type wholeRow struct {
+	columns
+	doc string
+}
+
+func readWhole(ctx context.Context, q querier, from int64) (out []wholeRow, err error) {
+	found, err := q.Query(ctx, "SELECT "+columnNames+", doc FROM request WHERE seq >= $1 ORDER BY seq LIMIT $2", from, verifyPage)
+	if err != nil {
+		return nil, fmt.Errorf("reading requests: %w", err)
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	for found.Next() {
+		var w wholeRow
+		if err := found.Scan(append(w.targets(), &w.doc)...); err != nil {
+			return nil, fmt.Errorf("reading requests: %w", err)
+		}
+		out = append(out, w)
+	}
+	return out, found.Err()
+}
+
+func (v *verifier) request(w wholeRow) error {
+	recorded, ok := v.chain.Rows[w.id]
+	switch {
+	case !ok || recorded == "":
+		return broken("request %s is in no audit record", policy.Clean(w.id, 30))
+	case recorded != policy.RowHash(w.doc):
+		return broken("request %s is not as it was last recorded", w.id)
+	}
+	r, err := stored(w.doc)
+	if err != nil {
+		return broken("request %s cannot be read", w.id).Because(err)
+	}
+	if columnsOf(r) != w.columns {
+		return broken("request %s was changed beside its document", w.id)
+	}
+	delete(v.chain.Rows, w.id) // what is left in the end is missing
+	return nil
+}
+
+func (v *verifier) missing(context.Context, querier) error {
+	for _, id := range slices.Sorted(maps.Keys(v.chain.Rows)) {
+		if v.chain.Rows[id] != "" {
+			return broken("request %s is in the audit, but its row is missing", policy.Clean(id, 30))
+		}
+	}
+	return nil
+}
+
+func (v *verifier) setting(ctx context.Context, q querier) (err error) {
+	found, err := q.Query(ctx, "SELECT name, value FROM setting ORDER BY name")
+	if err != nil {
+		return fmt.Errorf("reading settings: %w", err)
+	}
+	defer func() { err = errors.Join(err, found.Close()) }()
+	for found.Next() {
+		var name, value string
+		if err := found.Scan(&name, &value); err != nil {
+			return fmt.Errorf("reading settings: %w", err)
+		}
+		if v.settings[name] != settingRow(name, value) {
+			return broken("setting %s is not as it was last recorded", policy.Clean(name, 40))
+		}
+		delete(v.settings, name)
+	}
+	if err := found.Err(); err != nil {
+		return fmt.Errorf("reading settings: %w", err)
+	}
+	if len(v.settings) > 0 {
+		name := slices.Min(slices.Collect(maps.Keys(v.settings)))
+		return broken("setting %s is in the audit, but its row is missing", policy.Clean(name, 40))
+	}
+	return nil
+}
