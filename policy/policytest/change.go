@@ -3,6 +3,7 @@ package policytest
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"time"
 
@@ -121,12 +122,24 @@ func (t *change) Put(ctx context.Context, r policy.Request, b policy.RecordBody)
 	return w.copied()
 }
 
+// PutSetting names the setting in its record and hashes its row, so that a
+// setting that was changed beside the ledger can be found.
 func (t *change) PutSetting(ctx context.Context, name, value string, b policy.RecordBody) error {
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
+	row, err := json.Marshal([2]string{name, value})
+	if err != nil {
+		return policy.Errorf(policy.Internal, "a setting cannot be stored").Because(err)
+	}
 	t.values[name] = value
-	return t.Append(ctx, b)
+	b.Detail = maps.Clone(b.Detail)
+	if b.Detail == nil {
+		b.Detail = map[string]string{}
+	}
+	b.Detail["setting"] = name
+	b.Request, b.Rev, b.Digest, b.Row = "", 0, "", policy.RowHash(string(row))
+	return t.record(b)
 }
 
 func (t *change) Append(ctx context.Context, b policy.RecordBody) error {
@@ -141,10 +154,13 @@ func (t *change) Append(ctx context.Context, b policy.RecordBody) error {
 }
 
 func (t *change) record(b policy.RecordBody) error {
-	before := slices.Concat(t.stored()[max(0, len(t.stored())-1):], t.log)
+	log := t.log
+	if len(log) == 0 {
+		log = t.stored()
+	}
 	var prev policy.Record
-	if len(before) > 0 {
-		prev = before[len(before)-1]
+	if len(log) > 0 {
+		prev = log[len(log)-1]
 	}
 	b.At = t.m.clock()
 	rec, err := b.Seal(prev.Seq+1, prev.Hash)

@@ -1,0 +1,250 @@
+package policy_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+const noCopy = `,"safety_copy":false`
+
+func TestALostAnswerToARestore(t *testing.T) {
+	for _, fault := range []string{vpsfake.Error500, vpsfake.Reset, vpsfake.CutJSON, vpsfake.HTML, vpsfake.Empty} {
+		t.Run(fault+", but it happened: the restoring server proves it", func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+			h.fake.Inject(vpsfake.Fault{Name: fault + "-acted", Method: "POST", Times: 1})
+			h.approve(s, r, ada)
+			h.work(s)
+			assert.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+			h.pass(s, 10*time.Minute)
+			assert.Equal(t, policy.StateDone, h.get(r.ID).State)
+			assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite))
+			h.sound()
+		})
+		t.Run(fault+", and it did not happen: absence proves nothing", func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+			h.fake.Inject(vpsfake.Fault{Name: fault, Method: "POST", Times: 1})
+			h.approve(s, r, ada)
+			h.pass(s, 3*time.Hour)
+			assert.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+			assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite))
+
+			// It blocks the server until a person says what is so.
+			next := h.file(s, other, "create_snapshot", `"server":"12345","name":"x"`)
+			assert.Equal(t, policy.StateApproved, next.State)
+			st, err := s.Show(context.Background(), next.ID)
+			require.NoError(t, err)
+			assert.Equal(t, []string{r.ID}, st.WaitsFor)
+
+			_, err = s.Settle(context.Background(), r.ID, policy.Verdict{By: ada, Way: policy.WayTerminal, Secret: "wrong"}, policy.StateFailed)
+			says(t, err, policy.Forbidden, "passphrase")
+			_, err = s.Settle(context.Background(), r.ID, yes(r, ada), policy.StateStale)
+			says(t, err, policy.Invalid)
+			_, err = s.Settle(context.Background(), r.ID, yes(r, ada), policy.StateFailed)
+			require.NoError(t, err)
+			assert.Equal(t, policy.StateFailed, h.get(r.ID).State)
+			h.work(s)
+			assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite), "settling sends nothing")
+			h.sound()
+		})
+	}
+}
+
+func TestALostAnswerToADelete(t *testing.T) {
+	for fault, want := range map[string]policy.State{
+		vpsfake.Error500Acted: policy.StateDone, vpsfake.ResetActed: policy.StateDone,
+		vpsfake.Error500: policy.StateFailed, vpsfake.Reset: policy.StateFailed,
+	} {
+		t.Run(fault, func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			r := h.file(s, agent, "delete_snapshot", delete801)
+			h.fake.Inject(vpsfake.Fault{Name: fault, Method: "DELETE", Times: 1})
+			h.approve(s, r, ada)
+			h.work(s)
+			assert.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+			h.pass(s, 3*time.Minute)
+			assert.Equal(t, want, h.get(r.ID).State, h.get(r.ID).Why)
+			assert.Equal(t, 1, h.fake.Sent(vpsfake.Delete))
+			h.sound()
+		})
+	}
+}
+
+func TestALostAnswerToACreate(t *testing.T) {
+	for fault, want := range map[string]policy.State{
+		vpsfake.Error500Acted: policy.StateDone, vpsfake.HTMLActed: policy.StateDone,
+		vpsfake.Error500: policy.StateFailed, vpsfake.CutJSON: policy.StateFailed,
+	} {
+		t.Run(fault, func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			h.fake.Inject(vpsfake.Fault{Name: fault, Method: "POST", Times: 1})
+			r := h.file(s, agent, "create_backup", `"server":"12345","description":"before"`)
+			assert.Equal(t, policy.StateUncertain, r.State)
+			h.pass(s, 6*time.Minute)
+			got := h.get(r.ID)
+			assert.Equal(t, want, got.State, got.Why)
+			assert.Equal(t, 1, h.fake.Sent(vpsfake.Create))
+			if want == policy.StateDone {
+				assert.Equal(t, int64(502), got.Steps[0].PointID, "found by its mark")
+			}
+			h.sound()
+		})
+	}
+}
+
+func TestALostAnswerToASafetyCopy(t *testing.T) {
+	t.Run("a copy that is found by its mark is gone on with", func(t *testing.T) {
+		h := newHouse(t)
+		s := h.service()
+		r := h.file(s, agent, "restore_snapshot", restore801)
+		h.fake.Inject(vpsfake.Fault{Name: vpsfake.ResetActed, Method: "POST", Times: 1})
+		h.approve(s, r, ada)
+		h.work(s)
+		got := h.get(r.ID)
+		assert.Equal(t, policy.StateRunning, got.State)
+		assert.Equal(t, policy.StepUncertain, got.Steps[0].State)
+		h.pass(s, 20*time.Minute)
+		done := h.get(r.ID)
+		require.Equal(t, policy.StateDone, done.State, done.Why)
+		assert.Equal(t, int64(802), done.Undo.ID)
+		assert.Equal(t, 1, h.fake.Sent(vpsfake.Create))
+		h.sound()
+	})
+	t.Run("a copy of which there is no sign ends it", func(t *testing.T) {
+		h := newHouse(t)
+		s := h.service()
+		r := h.file(s, agent, "restore_snapshot", restore801)
+		h.fake.Inject(vpsfake.Fault{Name: vpsfake.Reset, Method: "POST", Times: 1})
+		h.approve(s, r, ada)
+		h.pass(s, 4*time.Minute)
+		assert.Equal(t, policy.StateFailed, h.get(r.ID).State)
+		assert.Zero(t, h.destroyed())
+		h.sound()
+	})
+}
+
+func TestARestoreThatIsAcceptedAndNeverSeen(t *testing.T) {
+	h := newHouse(t)
+	s := h.service()
+	r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+	h.fake.Inject(vpsfake.Fault{Name: vpsfake.RestoreVanishes, Method: "POST", Times: 1})
+	h.approve(s, r, ada)
+	h.pass(s, 30*time.Minute)
+	assert.Equal(t, policy.StateRunning, h.get(r.ID).State, "an answer that says restoring is not proof")
+	h.pass(s, 40*time.Minute)
+	assert.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+}
+
+func TestATokenThatMayNotReadServers(t *testing.T) {
+	h := newHouse(t)
+	h.fake.DenyServers(true)
+	s := h.service()
+	r := h.file(s, agent, "restore_snapshot", restore801)
+	assert.Equal(t, "12345", r.Plan.Server.Typed(), "names cannot be known to be unique")
+	h.approve(s, r, ada)
+	h.pass(s, 10*time.Minute)
+	done := h.get(r.ID)
+	assert.Equal(t, policy.StateDone, done.State)
+	assert.Contains(t, done.Why, "not watched")
+	h.sound()
+}
+
+func TestAWriteThatIsTurnedAwayFails(t *testing.T) {
+	for fault, kind := range map[string]string{
+		vpsfake.Forbidden: "may not", vpsfake.Conflict: "does not allow", vpsfake.NotFound: "no such", vpsfake.Unauthorized: "token",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+			h.fake.Inject(vpsfake.Fault{Name: fault, Method: "POST", Times: 1})
+			h.approve(s, r, ada)
+			h.pass(s, time.Minute)
+			got := h.get(r.ID)
+			assert.Equal(t, policy.StateFailed, got.State)
+			assert.Contains(t, got.Why, kind)
+			assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite))
+		})
+	}
+}
+
+// The record before the act is durable before the act: whatever goes wrong with
+// a commit, nothing is sent that is not recorded.
+func TestCommitsThatFail(t *testing.T) {
+	t.Run("the start cannot be recorded: nothing is sent, and it is tried again", func(t *testing.T) {
+		h := newHouse(t)
+		s := h.service()
+		r := h.file(s, agent, "delete_snapshot", delete801)
+		h.approve(s, r, ada)
+		h.ledger.FailNextCommit()
+		_, err := s.Advance(context.Background(), r.ID)
+		says(t, err, policy.Unavailable)
+		assert.Empty(t, h.fake.Mutations())
+		h.pass(s, time.Minute)
+		assert.Equal(t, policy.StateDone, h.get(r.ID).State)
+		h.sound()
+	})
+	t.Run("the process dies between the record and the call: it is never sent", func(t *testing.T) {
+		h := newHouse(t)
+		s := h.service()
+		r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+		h.approve(s, r, ada)
+		lostCommit(h)
+		_, err := s.Advance(context.Background(), r.ID)
+		require.Error(t, err)
+		h.pass(h.service(), 2*time.Hour)
+		assert.Equal(t, policy.StateUncertain, h.get(r.ID).State, "nobody can know")
+		assert.Zero(t, h.fake.Sent(vpsfake.Overwrite))
+		h.sound()
+	})
+	t.Run("the answer cannot be recorded: reading finds out", func(t *testing.T) {
+		h := newHouse(t)
+		s := h.service()
+		r := h.file(s, agent, "delete_snapshot", delete801)
+		h.approve(s, r, ada)
+		h.sent.check = func(policy.Permit) { h.ledger.FailCommits(3, 0) }
+		_, _ = s.Advance(context.Background(), r.ID)
+		assert.Equal(t, policy.StateRunning, h.get(r.ID).State)
+		h.pass(h.service(), 3*time.Minute)
+		assert.Equal(t, policy.StateDone, h.get(r.ID).State)
+		assert.Equal(t, 1, h.fake.Sent(vpsfake.Delete))
+		h.sound()
+	})
+}
+
+func TestAProcessThatWasHeldUpSendsNothing(t *testing.T) {
+	h := newHouse(t)
+	s := h.service()
+	r := h.file(s, agent, "delete_snapshot", delete801)
+	h.approve(s, r, ada)
+	slow := &slowLedger{Memory: h.ledger, clock: h.clock}
+	_, err := h.service(func(c *policy.Config) { c.Ledger = slow }).Advance(context.Background(), r.ID)
+	require.NoError(t, err)
+	assert.Empty(t, h.fake.Mutations())
+	assert.Equal(t, policy.StateFailed, h.get(r.ID).State)
+	assert.Contains(t, h.get(r.ID).Why, "held up")
+}
+
+func TestAPanicWhileSendingIsALostAnswer(t *testing.T) {
+	h := newHouse(t)
+	s := h.service()
+	r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+	h.approve(s, r, ada)
+	h.sent.check = func(policy.Permit) { panic("secret internals") }
+	_, err := s.Advance(context.Background(), r.ID)
+	require.NoError(t, err)
+	assert.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+	assert.NotContains(t, h.get(r.ID).Why, "secret")
+}

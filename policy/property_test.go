@@ -1,0 +1,281 @@
+package policy_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/policytest"
+)
+
+// The seed is fixed, so that a build means the same everywhere;
+// VPSGUARD_TEST_RANDOM=1 lets rapid draw its own.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if os.Getenv("VPSGUARD_TEST_RANDOM") == "" && !slices.ContainsFunc(os.Args, func(a string) bool { return len(a) > 12 && a[:12] == "-rapid.seed=" }) {
+		_ = flag.Set("rapid.seed", "20250117")
+	}
+	os.Exit(m.Run())
+}
+
+const actionsARun = 110 // × 100 runs: more than 10,000 steps
+
+// world is what the property test drives: two processes on one ledger, and a
+// VPS.org that fails now and then.
+type world struct {
+	*house
+	t     *rapid.T
+	procs [2]*policy.Service
+	twos  int // how many people deletes take, as the rules in force say
+}
+
+func (w *world) start(i int) {
+	w.procs[i] = w.service(func(c *policy.Config) {
+		c.Judge = func(_ context.Context, f policy.Facts) (policy.Conditions, error) {
+			if f.Plan.Effect == policy.Delete {
+				return policy.Conditions{Approvals: w.twos}, nil
+			}
+			return policy.Conditions{}, nil
+		}
+	})
+}
+
+// permitted checks, at the moment of sending, all that must be true then.
+func (w *world) permitted(p policy.Permit) {
+	r, err := w.ledger.Request(context.Background(), p.Request().ID)
+	require.NoError(w.t, err)
+	require.Equal(w.t, policy.StateRunning, r.State)
+	require.Equal(w.t, policy.StepStarted, r.Steps[r.Current()].State, "the start is durable before the act")
+	require.Equal(w.t, p.Step().Name, r.Steps[r.Current()].Name)
+	events := w.events(r.ID)
+	require.Equal(w.t, "operation.started", events[len(events)-1], "and it has its record")
+	if !r.Effect.Destroys() {
+		return
+	}
+	people := map[string]bool{}
+	for _, a := range r.Approvals {
+		require.Equal(w.t, r.Plan.Digest, a.Digest)
+		require.Equal(w.t, policy.Local, a.Assurance)
+		require.NotEqual(w.t, policy.DoorMCP, a.By.Door)
+		people[a.By.Key()] = true
+	}
+	require.GreaterOrEqual(w.t, len(people), max(r.Conditions.Approvals, 1), "%s was sent without its people", r.ID)
+	if p.Step().Effect == policy.Overwrite || p.Step().Effect == policy.Delete {
+		t := r.Plan.Target
+		has := w.fake.HasSnapshot
+		if t.Kind == "backup" {
+			has = w.fake.HasBackup
+		}
+		require.True(w.t, has(t.ID), "what was shown is still there")
+	}
+}
+
+func TestNothingHappensUnasked(t *testing.T) {
+	steps, ends := 0, map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		w := &world{house: newHouse(t), t: t, twos: 1}
+		w.sent.check = w.permitted
+		w.fake.AddServer(777, "db-1")
+		for _, server := range []int64{web, 777} {
+			for i := range 2 {
+				w.fake.AddSnapshot(vpsfake.Point{ServerID: server, Name: fmt.Sprint("s", i), CreatedAt: policytest.Start.Add(-time.Hour)})
+			}
+		}
+		w.start(0)
+		w.start(1)
+		for range actionsARun {
+			rapid.SampledFrom(actions).Draw(t, "action").do(w, w.procs[rapid.IntRange(0, 1).Draw(t, "process")])
+			steps++
+		}
+		w.fake.Heal()
+		w.ledger.Heal()
+		for range 8 { // whatever is open comes to an end, or waits honestly
+			w.clock.Advance(20 * time.Minute)
+			w.pass(w.procs[0], 3*poll)
+		}
+		w.sound()
+		w.counted()
+		all, _, err := w.ledger.Requests(context.Background(), policy.Filter{})
+		require.NoError(t, err)
+		for _, r := range all {
+			ends[fmt.Sprintf("%s %s", r.Effect, r.State)]++
+		}
+		ends["overwrites sent"] += w.fake.Sent(vpsfake.Overwrite)
+		ends["deletes sent"] += w.fake.Sent(vpsfake.Delete)
+	})
+	t.Logf("%d steps, seed %s, requests by their end: %v", steps, flag.Lookup("rapid.seed").Value, ends)
+}
+
+// counted compares VPS.org's own count with the ledger: nothing arrived there
+// that was not handed over once, and nothing is open but what is uncertain.
+func (w *world) counted() {
+	require.LessOrEqual(w.t, len(w.fake.Mutations()), len(w.sent.count))
+	all, _, err := w.ledger.Requests(context.Background(), policy.Filter{})
+	require.NoError(w.t, err)
+	done := map[policy.Effect]int{}
+	for _, r := range all {
+		r = r.At(w.clock.Now())
+		if r.State == policy.StateDone && r.Effect.Destroys() {
+			done[r.Effect]++
+			if !r.Steps[len(r.Steps)-1].LostAt.IsZero() {
+				continue // proven by reading, or settled by a person
+			}
+			require.Equal(w.t, 1, w.sent.count[r.ID+"/"+r.Operation], "%s is done, but was not sent", r.ID)
+		}
+		require.NotContains(w.t, []policy.State{policy.StateHeld, policy.StateApproved}, r.State, "%s waits for ever: %s", r.ID, r.Why)
+	}
+	require.LessOrEqual(w.t, done[policy.Overwrite], w.fake.Count(vpsfake.Overwrite)+w.settled(policy.Overwrite))
+}
+
+// settled counts what a person called done, true or not.
+func (w *world) settled(e policy.Effect) (n int) {
+	for _, rec := range w.ledger.Records() {
+		if b, err := rec.Parse(); err == nil && b.Event == policy.EventSettled && b.To == policy.StateDone {
+			if w.get(b.Request).Effect == e {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+type action struct {
+	name string
+	do   func(*world, *policy.Service)
+}
+
+func (a action) String() string { return a.name }
+
+var actions = []action{
+	{"call", (*world).anyCall},
+	{"call", (*world).anyCall},
+	{"call", (*world).anyCall},
+	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
+	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
+	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
+	{"deny", func(w *world, s *policy.Service) {
+		if rapid.IntRange(0, 3).Draw(w.t, "really") == 0 {
+			w.anyVerdict(s, policy.StateHeld, (*policy.Service).Deny)
+		}
+	}},
+	{"settle", func(w *world, s *policy.Service) {
+		w.anyVerdict(s, policy.StateUncertain, func(s *policy.Service, ctx context.Context, id string, v policy.Verdict) (policy.Request, error) {
+			return s.Settle(ctx, id, v, rapid.SampledFrom([]policy.State{policy.StateDone, policy.StateFailed}).Draw(w.t, "as"))
+		})
+	}},
+	{"cancel", func(w *world, s *policy.Service) {
+		if r, ok := w.anyRequest(policy.OpenStates()...); ok && rapid.IntRange(0, 3).Draw(w.t, "really") == 0 {
+			_, _ = s.Cancel(context.Background(), r.ID, rapid.SampledFrom([]policy.Actor{agent, other, ada}).Draw(w.t, "who"))
+		}
+	}},
+	{"work", func(w *world, s *policy.Service) { w.work(s) }},
+	{"work", func(w *world, s *policy.Service) { w.work(s) }},
+	{"nudge one twice", func(w *world, s *policy.Service) {
+		if r, ok := w.anyRequest(policy.OpenStates()...); ok {
+			_, _ = s.Advance(context.Background(), r.ID)
+			_, _ = w.procs[0].Advance(context.Background(), r.ID)
+		}
+	}},
+	{"sweep", func(w *world, s *policy.Service) { _, _ = s.Sweep(context.Background()) }},
+	{"time", func(w *world, s *policy.Service) {
+		w.clock.Advance(rapid.SampledFrom([]time.Duration{time.Second, 11 * time.Second, time.Minute, 5 * time.Minute, 16 * time.Minute}).Draw(w.t, "jump"))
+		w.work(s)
+	}},
+	{"VPS.org fails", func(w *world, _ *policy.Service) {
+		w.fake.Inject(vpsfake.Fault{
+			Name: rapid.SampledFrom([]string{
+				vpsfake.Error500, vpsfake.Error500Acted, vpsfake.ResetActed, vpsfake.CutJSON, vpsfake.CutJSONActed, vpsfake.HTMLActed,
+				vpsfake.Forbidden, vpsfake.Conflict, vpsfake.NotFound, vpsfake.RestoreVanishes, vpsfake.CreateVanishes, vpsfake.CreateSticks,
+			}).Draw(w.t, "fault"),
+			Method: rapid.SampledFrom([]string{"POST", "DELETE"}).Draw(w.t, "method"), Times: 1,
+		})
+	}},
+	{"reads fail", func(w *world, s *policy.Service) {
+		w.fake.Inject(vpsfake.Fault{Name: vpsfake.Error500, Method: "GET", Times: 4})
+		w.work(s)
+		w.fake.Heal()
+	}},
+	{"a commit fails", func(w *world, _ *policy.Service) {
+		w.ledger.FailCommits(rapid.IntRange(1, 3).Draw(w.t, "commits"),
+			rapid.SampledFrom([]policytest.Fault{policytest.CommitFailed, policytest.CommitLost}).Draw(w.t, "how"))
+	}},
+	{"a process dies and comes back", func(w *world, _ *policy.Service) {
+		w.ledger.Heal()
+		w.start(rapid.IntRange(0, 1).Draw(w.t, "which"))
+	}},
+	{"the world moves", func(w *world, _ *policy.Service) {
+		switch rapid.IntRange(0, 4).Draw(w.t, "how") {
+		case 0:
+			w.fake.AddSnapshot(vpsfake.Point{ServerID: 777, Name: "auto", CreatedAt: w.clock.Now()})
+		case 1:
+			w.fake.DenyServers(rapid.Bool().Draw(w.t, "deny"))
+		case 2:
+			w.fake.SetServerStatus(777, rapid.SampledFrom([]string{"active", "stopped"}).Draw(w.t, "status"))
+		case 3:
+			w.twos = rapid.IntRange(0, 2).Draw(w.t, "people")
+		default:
+			w.fake.RenameServer(777, rapid.SampledFrom([]string{"db-1", "db-2"}).Draw(w.t, "name"))
+		}
+	}},
+}
+
+func (w *world) anyRequest(states ...policy.State) (policy.Request, bool) {
+	found, _, err := w.ledger.Requests(context.Background(), policy.Filter{States: states})
+	require.NoError(w.t, err)
+	if len(found) == 0 {
+		return policy.Request{}, false
+	}
+	return rapid.SampledFrom(found).Draw(w.t, "request"), true
+}
+
+func (w *world) anyVerdict(s *policy.Service, in policy.State, f func(*policy.Service, context.Context, string, policy.Verdict) (policy.Request, error)) {
+	r, ok := w.anyRequest(in)
+	if !ok {
+		return
+	}
+	v := yes(r, rapid.SampledFrom([]policy.Actor{ada, ada, grace, agent}).Draw(w.t, "who"))
+	switch rapid.IntRange(0, 12).Draw(w.t, "mistake") {
+	case 0:
+		v.Typed = "web-server-02"
+	case 1:
+		v.Digest = "stale"
+	case 2:
+		v.Secret = "guess"
+	case 3:
+		v.Way = policy.WayElicitation
+	}
+	_, _ = f(s, context.Background(), r.ID, v)
+}
+
+func (w *world) anyCall(s *policy.Service) {
+	server := rapid.SampledFrom([]string{"12345", "777", "db-1"}).Draw(w.t, "server")
+	kind := rapid.SampledFrom([]string{"snapshot", "backup"}).Draw(w.t, "kind")
+	verb := rapid.SampledFrom([]string{"restore", "restore", "delete", "delete", "create"}).Draw(w.t, "verb")
+	args := fmt.Sprintf(`"server":%q`, server)
+	switch {
+	case verb != "create":
+		args += fmt.Sprintf(`,"%s_id":%d,"reason":"x"`, kind, w.anyPoint(kind))
+		if verb == "restore" {
+			args += fmt.Sprintf(`,"safety_copy":%t`, rapid.Bool().Draw(w.t, "copy"))
+		}
+	case kind == "snapshot":
+		args += fmt.Sprintf(`,"name":"n%d"`, rapid.IntRange(0, 5).Draw(w.t, "name"))
+	}
+	_, _ = call(s, rapid.SampledFrom([]policy.Actor{agent, other, anyone}).Draw(w.t, "who"), verb+"_"+kind, args)
+}
+
+func (w *world) anyPoint(kind string) int64 {
+	if kind == "backup" {
+		return rapid.SampledFrom([]int64{501, 499, 495, 502}).Draw(w.t, "point")
+	}
+	return rapid.Int64Range(798, 808).Draw(w.t, "point")
+}
