@@ -60,9 +60,9 @@ func (p point) row(now time.Time, withKind, withServer bool) policy.Row {
 		label = p.Kind + " " + label
 	}
 	if p.Kind == kindSnapshot {
-		data.Name, data.About = policy.Fit(p.Name, nameBytes), policy.Fit(p.description, aboutBytes)
+		data.Name, data.About = policy.Fit(p.Name, nameBytes), policy.Fit(p.about, aboutBytes)
 	} else {
-		data.About = policy.Fit(p.description, aboutBytes+20)
+		data.About = policy.Fit(p.about, aboutBytes+20)
 	}
 	if p.expires != nil {
 		data.ExpiresAt = p.expires.UTC().Format(time.RFC3339)

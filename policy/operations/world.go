@@ -3,6 +3,7 @@ package operations
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,15 +19,22 @@ type point struct {
 	server      apiclient.ServerRef
 	backupType  string // manual, automatic; empty for snapshots
 	expires     *time.Time
-	description string
+	description string // as VPS.org has it
+	about       string // for people
 }
+
+// mark is what stands behind the description of what we made, see [described].
+var mark = regexp.MustCompile(`\[vpsguard (rq_[a-z0-9]{6}) [a-z0-9]{8}\]`)
+
+// unmarked shows a description without the nonce in it.
+func unmarked(s string) string { return policy.Clean(mark.ReplaceAllString(s, "(vpsguard $1)"), 64) }
 
 func (p point) good() bool { return p.Status == apiclient.StatusCompleted }
 
 func ofSnapshot(s apiclient.Snapshot) point {
 	return point{
 		Point:  policy.Point{Kind: kindSnapshot, ID: s.ID, Name: s.Name, CreatedAt: s.CreatedAt, SizeMB: s.SizeMB, Status: s.Status},
-		server: s.Server, description: s.Description,
+		server: s.Server, description: s.Description, about: unmarked(s.Description),
 	}
 }
 
@@ -34,9 +42,9 @@ func ofBackup(b apiclient.Backup) point {
 	return point{
 		// Backups have no name; people know them by their description.
 		Point: policy.Point{
-			Kind: kindBackup, ID: b.ID, Name: policy.Clean(b.Description, 64), CreatedAt: b.CreatedAt, SizeMB: b.SizeMB, Status: b.Status,
+			Kind: kindBackup, ID: b.ID, Name: unmarked(b.Description), CreatedAt: b.CreatedAt, SizeMB: b.SizeMB, Status: b.Status,
 		},
-		server: b.Server, backupType: b.Type, expires: b.ExpiresAt, description: b.Description,
+		server: b.Server, backupType: b.Type, expires: b.ExpiresAt, description: b.Description, about: unmarked(b.Description),
 	}
 }
 

@@ -26,7 +26,7 @@ type Subject struct {
 
 // Ledger is the suite: it proves that ledgers keep the contract of
 // [policy.Ledger]. fresh makes an empty ledger on the clock given, for each
-// case anew.
+// case anew; the cases run in parallel.
 func Ledger(t *testing.T, fresh func(t *testing.T, now func() time.Time) Subject) {
 	for _, c := range []struct {
 		name string
@@ -53,6 +53,7 @@ func Ledger(t *testing.T, fresh func(t *testing.T, now func() time.Time) Subject
 		{"the clock is the one given, in whole milliseconds", testNow},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			clock := NewClock()
 			b := &bench{clock: clock, Subject: fresh(t, clock.Now)}
 			b.l = b.Open(t)

@@ -1,0 +1,95 @@
+package ledger_test
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/policytest"
+)
+
+func TestSQLiteIsALedger(t *testing.T) {
+	policytest.Ledger(t, func(t *testing.T, now func() time.Time) policytest.Subject {
+		url := fresh(t)
+		return policytest.Subject{
+			Open:    func(t *testing.T) policy.Ledger { return open(t, url, now) },
+			Records: func(t *testing.T) []policy.Record { return records(t, open(t, url, now)) },
+			Nudges: func(t *testing.T) (n int) {
+				row := raw(t, url).QueryRow("SELECT count(*) FROM river_job WHERE state IN ('available', 'scheduled')")
+				require.NoError(t, row.Scan(&n))
+				return n
+			},
+		}
+	})
+}
+
+// missing is the url of a ledger that does not exist yet.
+func missing(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "state", "ledger.db") }
+
+// template is a ledger that was opened and closed once: making the tables takes
+// half a second under the race detector.
+var template = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "ledger")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "ledger.db")
+	l, err := ledger.Open(context.Background(), "sqlite:"+path, ledger.Options{Now: time.Now})
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// fresh is the url of a ledger that is empty.
+func fresh(t testing.TB) string {
+	t.Helper()
+	content, err := template()
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	require.NoError(t, os.WriteFile(path, content, 0o600))
+	return "sqlite:" + path
+}
+
+// open opens a ledger until the test ends.
+func open(t testing.TB, url string, now func() time.Time) *ledger.Ledger {
+	t.Helper()
+	l, err := ledger.Open(t.Context(), url, ledger.Options{Now: now, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, l.Close()) })
+	return l
+}
+
+// raw opens the file beside the ledger, as somebody who tampers with it does.
+func raw(t testing.TB, url string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", url[len("sqlite:"):]+"?_pragma=busy_timeout(10000)")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func records(t testing.TB, l *ledger.Ledger) (out []policy.Record) {
+	t.Helper()
+	for {
+		page, err := l.Records(t.Context(), int64(len(out)+1), 700)
+		require.NoError(t, err)
+		out = append(out, page...)
+		if len(page) < 700 {
+			return out
+		}
+	}
+}
