@@ -2,7 +2,6 @@ package policy
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 )
@@ -235,107 +234,4 @@ func (s *Service) refused(ctx context.Context, id string, v Verdict, why error) 
 		}})
 	})
 	return why
-}
-
-// Names of settings, and how many wrong passphrases are taken.
-const (
-	settingPassphrase = "passphrase"
-	settingGuesses    = "passphrase_guesses"
-	mostGuesses       = 5
-	guessesWithin     = 10 * time.Minute
-)
-
-type guesses struct {
-	Wrong int       `json:"wrong"`
-	Since time.Time `json:"since"`
-}
-
-// HasPassphrase tells whether the ledger has one.
-func (s *Service) HasPassphrase(ctx context.Context) (bool, error) {
-	hash, err := s.Ledger.Setting(ctx, settingPassphrase)
-	return hash != "", err
-}
-
-// SetPassphrase sets or, with the old one, changes the ledger's passphrase.
-func (s *Service) SetPassphrase(ctx context.Context, by Actor, old, passphrase string) error {
-	if len([]rune(passphrase)) < 8 {
-		return Errorf(Invalid, "a passphrase has at least 8 characters")
-	}
-	before, err := s.Ledger.Setting(ctx, settingPassphrase)
-	if err != nil {
-		return err
-	}
-	event := EventPassphraseSet
-	if before != "" {
-		event = EventPassphraseChanged
-		if err := s.checkPassphrase(ctx, by, old); err != nil {
-			return err
-		}
-	}
-	hash, err := s.Passphrase.Hash(passphrase)
-	if err != nil {
-		return Errorf(Internal, "the passphrase could not be hashed").Because(err)
-	}
-	return s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
-		now, err := tx.Setting(ctx, settingPassphrase)
-		if err == nil && now != before {
-			err = Errorf(Conflict, "the passphrase was changed by somebody else meanwhile")
-		}
-		if err != nil {
-			return err
-		}
-		return tx.PutSetting(ctx, settingPassphrase, hash, RecordBody{Event: event, By: by})
-	})
-}
-
-// checkPassphrase takes a few wrong guesses within ten minutes, each recorded,
-// and then none at all until they are over.
-func (s *Service) checkPassphrase(ctx context.Context, by Actor, secret string) error {
-	hash, err := s.Ledger.Setting(ctx, settingPassphrase)
-	if err != nil {
-		return err
-	}
-	if hash == "" || s.Passphrase == nil {
-		return Errorf(Forbidden, "no passphrase is set on this ledger, so nobody can confirm at the terminal").
-			WithHint("Somebody at the host's terminal sets one first.")
-	}
-	// The guess is counted before it is checked, so that many at once count too.
-	if err := s.guess(ctx, by, 1); err != nil {
-		return err
-	}
-	if !s.Passphrase.Matches(hash, secret) {
-		return Errorf(Forbidden, "the passphrase is wrong; nothing was decided")
-	}
-	return s.guess(ctx, by, -1)
-}
-
-func (s *Service) guess(ctx context.Context, by Actor, n int) error {
-	return s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
-		now, err := tx.Now(ctx)
-		if err != nil {
-			return err
-		}
-		raw, err := tx.Setting(ctx, settingGuesses)
-		if err != nil {
-			return err
-		}
-		var g guesses
-		if json.Unmarshal([]byte(raw), &g) != nil || now.Sub(g.Since) >= guessesWithin {
-			g = guesses{Since: now}
-		}
-		if n > 0 && g.Wrong >= mostGuesses {
-			return Errorf(Forbidden, "the passphrase was wrong %d times; no more guesses are taken until %s",
-				g.Wrong, Stamp(g.Since.Add(guessesWithin)))
-		}
-		g.Wrong = max(g.Wrong+n, 0)
-		out, err := json.Marshal(g)
-		if err != nil {
-			return err
-		}
-		event := EventPassphraseAsked
-		if n < 0 {
-			event = EventPassphraseRight
-		}
-		return tx.PutSetting(ctx, settingGuesses, string(out), RecordBody{Event: event, By: by})
-	})
 }

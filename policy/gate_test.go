@@ -36,7 +36,7 @@ func TestWhatIsNoApproval(t *testing.T) {
 		change func(*policy.Verdict)
 		kind   policy.Kind
 	}{
-		"a wrong passphrase":               {func(v *policy.Verdict) { v.Secret = "guess" }, policy.Forbidden},
+		"a wrong passphrase":               {func(v *policy.Verdict) { v.Secret = "open sesame" }, policy.Forbidden},
 		"no passphrase":                    {func(v *policy.Verdict) { v.Secret = "" }, policy.Forbidden},
 		"another name typed":               {func(v *policy.Verdict) { v.Typed = "web-server-02" }, policy.Invalid},
 		"nothing typed":                    {func(v *policy.Verdict) { v.Typed = "" }, policy.Invalid},
@@ -62,7 +62,8 @@ func TestWhatIsNoApproval(t *testing.T) {
 			assert.Empty(t, h.fake.Mutations())
 			assert.Contains(t, h.events(r.ID), "approval.refused", "a refusal is recorded too")
 			for _, rec := range h.ledger.Records() {
-				assert.NotContains(t, rec.Body, "guess", "no secret in a record")
+				assert.NotContains(t, rec.Body, "open sesame", "no secret in a record")
+				assert.NotContains(t, rec.Body, passwords, "no secret in a record")
 			}
 		})
 	}
@@ -106,7 +107,9 @@ func TestPassphraseGuesses(t *testing.T) {
 
 func TestThereIsNoFloorToGoBelow(t *testing.T) {
 	h := newHouse(t)
-	nothing := func(context.Context, policy.Facts) (policy.Conditions, error) { return policy.Conditions{Approvals: -3}, nil }
+	nothing := func(context.Context, policy.Facts) (policy.Conditions, error) {
+		return policy.Conditions{Approvals: -3}, nil
+	}
 	s := h.service(func(c *policy.Config) { c.Judge = nothing })
 	r := h.file(s, agent, "delete_snapshot", delete801)
 	assert.Equal(t, policy.StateHeld, r.State)

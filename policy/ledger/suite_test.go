@@ -33,7 +33,9 @@ func TestSQLiteIsALedger(t *testing.T) {
 }
 
 // missing is the url of a ledger that does not exist yet.
-func missing(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "state", "ledger.db") }
+func missing(t testing.TB) string {
+	return "sqlite:" + filepath.Join(t.TempDir(), "state", "ledger.db")
+}
 
 // template is a ledger that was opened and closed once: making the tables takes
 // half a second under the race detector.

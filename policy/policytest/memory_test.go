@@ -2,6 +2,7 @@ package policytest_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -68,4 +69,17 @@ func TestMemoryHandsOutNudgesInOrder(t *testing.T) {
 	assert.Equal(t, []string{"a", "b", "c"}, m.TakeDue(policytest.Start.Add(3*time.Minute)))
 	assert.Empty(t, m.TakeDue(policytest.Start.Add(3*time.Minute)))
 	assert.Equal(t, []string{"d"}, m.TakeDue(policytest.Start.Add(time.Hour)))
+}
+
+func TestMemoryGivesAtMostAThousandRequests(t *testing.T) {
+	m := policytest.NewMemory(policytest.NewClock().Now)
+	for i := range 1001 {
+		require.NoError(t, file(t, m, fmt.Sprintf("rq_%06d", i)))
+	}
+	for _, limit := range []int{0, 5000} {
+		found, total, err := m.Requests(t.Context(), policy.Filter{Limit: limit})
+		require.NoError(t, err)
+		assert.Len(t, found, 1000)
+		assert.Equal(t, 1001, total)
+	}
 }

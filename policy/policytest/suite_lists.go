@@ -147,11 +147,11 @@ func both(a, b policy.Filter) (policy.Filter, bool) {
 }
 
 func testPages(t *testing.T, b *bench) {
-	const many, done = 1005, 41
+	const many, done = 105, 21
 	require.NoError(t, b.l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
 		for i := range many {
 			r := Request(fmt.Sprintf("rq_%06d", i))
-			if i%25 == 0 {
+			if i%5 == 0 {
 				r.State = policy.StateDone
 			}
 			if _, err := tx.Put(ctx, r, policy.RecordBody{Event: policy.EventHeld}); err != nil {
@@ -162,7 +162,7 @@ func testPages(t *testing.T, b *bench) {
 	}))
 	for _, c := range []struct {
 		limit, first int
-	}{{0, 1000}, {5000, 1000}, {1, 1}, {20, 20}} {
+	}{{0, many}, {-3, many}, {5000, many}, {1, 1}, {20, 20}, {many, many}} {
 		found, total, err := b.l.Requests(t.Context(), policy.Filter{Limit: c.limit})
 		require.NoError(t, err)
 		assert.Len(t, found, c.first, "limit %d", c.limit)

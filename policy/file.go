@@ -1,0 +1,191 @@
+package policy
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// file plans a call and makes it a request, or finds the open one that it repeats.
+func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments) (r Request, again bool, err error) {
+	account, err := s.Account(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	planned, err := s.Ledger.Head(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	plan, impossible := op.Plan(ctx, PlanInput{Arguments: args, Now: c.At})
+	if plan.Server.ID == 0 && impossible != nil {
+		return r, false, impossible
+	}
+	plan = plan.sealed(account, op.Descriptor, c.At)
+	r = Request{
+		Actor: c.Actor, Account: account, Operation: op.Name, Effect: op.Effect, Arguments: c.Arguments,
+		Reason: args.Text("reason"), Plan: plan, Planned: planned, Mark: s.random(8),
+		Purpose: plan.purpose(true), Aim: plan.purpose(false),
+	}
+	// A call that repeats an open request is told how that one stands, even
+	// where the request itself is why it could not be asked for now.
+	if old, ok, err := repeated(ctx, s.Ledger, r, c.At); err != nil || ok {
+		return old, true, err
+	}
+	if impossible != nil {
+		return r, false, impossible
+	}
+	r.Conditions, err = s.judge(ctx, Facts{c.Actor, plan, r.Reason, c.At})
+	if err != nil {
+		return r, false, err
+	}
+	if len(r.Arguments) == 0 {
+		r.Arguments = []byte("{}")
+	}
+	r.Actor.Name, r.Actor.Client = Clean(r.Actor.Name, 80), Clean(r.Actor.Client, 40)
+	for _, p := range plan.Steps {
+		r.Steps = append(r.Steps, Step{StepPlan: p, State: StepWaiting})
+	}
+	err = s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
+		r, again, err = s.fileIn(ctx, tx, r)
+		return err
+	})
+	return r, again, err
+}
+
+// judge gives the strictest of the floor and the rules, and what counts here.
+func (s *Service) judge(ctx context.Context, f Facts) (Conditions, error) {
+	c := floor(f.Plan.Effect)
+	if s.Judge != nil {
+		rules, err := s.Judge(ctx, f)
+		if err != nil {
+			return c, err
+		}
+		c = c.tightened(rules)
+	}
+	switch {
+	case c.Refused != "":
+		return c, Errorf(Forbidden, "%s", c.Refused)
+	case c.Approvals > 0 && len(s.Ways) == 0:
+		return c, Errorf(Forbidden, "this vpsguard is set up so that nobody can confirm; nothing that needs a person can be asked for").
+			WithHint("The operator can name a way to confirm in VPSGUARD_CONFIRM.")
+	case c.Approvals > 0:
+		c.Ways = slices.Clone(s.Ways)
+	}
+	return c, nil
+}
+
+// fileIn puts the request, unless it repeats one or may not be asked now.
+func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, error) {
+	now, err := tx.Now(ctx)
+	if err != nil {
+		return r, false, err
+	}
+	if old, ok, err := repeated(ctx, tx, r, now); err != nil || ok {
+		return old, true, err
+	}
+	if err := mayAsk(ctx, tx, r, now); err != nil {
+		return r, false, err
+	}
+	for range 5 { // an id that is taken is drawn again
+		r.ID = "rq_" + s.random(6)
+		if _, err = tx.Request(ctx, r.ID); err != nil {
+			break
+		}
+	}
+	if KindOf(err) != NotFound {
+		return r, false, err
+	}
+	r.FiledAt = now
+	event := EventHeld
+	if r.Conditions.Approvals == 0 {
+		event = EventAllowed
+		r.StartBy, r.DueAt = now.Add(s.StartWithin), now
+	} else {
+		r.ApproveBy = now.Add(s.ApproveWithin)
+		r.DueAt = r.ApproveBy
+	}
+	if err := r.move(event); err != nil {
+		return r, false, err
+	}
+	r, err = tx.Put(ctx, r, RecordBody{Event: event, By: r.Actor, To: r.State, Detail: map[string]string{
+		"operation": r.Operation, "plan": r.Plan.Summary, "reason": r.Reason, "account": r.Account.String(),
+	}})
+	if err != nil {
+		return r, false, err
+	}
+	return r, false, tx.Nudge(ctx, r, r.DueAt)
+}
+
+// repeated finds the request that a call repeats: one that is still open, or a
+// create that ended within two minutes.
+func repeated(ctx context.Context, from Reader, r Request, now time.Time) (Request, bool, error) {
+	f := Filter{Account: &r.Account, Actor: r.Actor.Key(), Purpose: r.Purpose, States: OpenStates(), Limit: 20}
+	found, _, err := from.Requests(ctx, f)
+	if err == nil && r.Effect == Create {
+		var ended []Request
+		f.States, f.EndedAfter = []State{StateDone}, now.Add(-repeatWithin)
+		ended, _, err = from.Requests(ctx, f)
+		found = append(found, ended...)
+	}
+	if err != nil {
+		return r, false, err
+	}
+	for _, old := range found {
+		if o := old.At(now); o.State.Open() || o.State == StateDone {
+			return o, true, nil
+		}
+	}
+	return r, false, nil
+}
+
+// Limits on asking, so that people are not worn down.
+const (
+	repeatWithin  = 2 * time.Minute  // a create that ended is not made again
+	denialHolds   = 10 * time.Minute // after a denial, no model asks again
+	mostHeldMCP   = 5                // open held requests of one MCP actor
+	mostHeldHuman = 25               // and of one person
+	maxWait       = 50 * time.Second // of one call; clients give up at 60 s
+)
+
+func mayAsk(ctx context.Context, tx Tx, r Request, now time.Time) error {
+	if r.Conditions.Approvals == 0 {
+		return nil
+	}
+	if r.Actor.Door == DoorMCP {
+		denied, _, err := tx.Requests(ctx, Filter{
+			Account: &r.Account, Aim: r.Aim, States: []State{StateDenied}, EndedAfter: now.Add(-denialHolds), Limit: 1,
+		})
+		if err != nil {
+			return err
+		}
+		if len(denied) > 0 {
+			until := denied[0].EndedAt.Add(denialHolds)
+			return Errorf(Forbidden, "a person denied exactly this %s (%s); it cannot be asked again by a program until %s",
+				Ago(denied[0].EndedAt, now), denied[0].ID, Stamp(until)).WithHint("Tell your user that it was denied, and stop here.")
+		}
+	}
+	held, _, err := tx.Requests(ctx, Filter{Account: &r.Account, Actor: r.Actor.Key(), States: []State{StateHeld}})
+	if err != nil {
+		return err
+	}
+	most, open := mostHeldHuman, 0
+	if r.Actor.Door == DoorMCP {
+		most = mostHeldMCP
+	}
+	for _, h := range held {
+		if h.At(now).State == StateHeld {
+			open++
+		}
+	}
+	if open >= most {
+		return Errorf(Conflict, "%d of your requests wait for confirmation already; that is the most", open).
+			WithHint("Wait for a decision, or withdraw one.")
+	}
+	return nil
+}
+
+func (s *Service) random(n int) string {
+	b := make([]byte, n)
+	s.Random(b)
+	return NewID(b)
+}
