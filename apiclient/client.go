@@ -29,8 +29,9 @@ type Options struct {
 	Backoff time.Duration
 	// UserAgent is sent with every request. "" means "vpsguard".
 	UserAgent string
-	// Transport replaces the built-in one. A *http.Transport is cloned, and its
-	// clone for writes keeps no connections and speaks HTTP/1.1 only. Any other
+	// Transport replaces the built-in one. A *http.Transport serves the reads as
+	// it is; a clone that keeps no connections and speaks HTTP/1.1 only serves the
+	// writes, and later changes to the original do not reach it. Any other
 	// RoundTripper must itself send each request at most once and must not follow
 	// redirects; since it may not report when a request leaves, its failed writes
 	// are Uncertain unless it returns a dial error.

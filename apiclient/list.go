@@ -119,8 +119,9 @@ func list[R row](ctx context.Context, c *Client, doing, path string, query url.V
 	return nil, c.malformed(r, "the list has more than 10,000 pages")
 }
 
-// follow resolves the link to a next page. Paging is not documented: the link is
-// followed only where the token may go anyway. Never quotes the link.
+// follow resolves the link to a next page, dots included. Paging is not
+// documented: the link is followed only where the token may go anyway. The errors
+// never quote it.
 func (c *Client) follow(from *url.URL, next string) (*url.URL, error) {
 	u, err := from.Parse(next)
 	if err != nil {
@@ -128,11 +129,11 @@ func (c *Client) follow(from *url.URL, next string) (*url.URL, error) {
 	}
 	u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
 	u.Host = trimPort(u)
-	u.Fragment, u.RawFragment = "", ""
+	u.Fragment, u.RawFragment, u.ForceQuery = "", "", false
 	switch {
 	case u.Scheme != c.base.Scheme || u.Host != c.base.Host || u.User != nil || u.Opaque != "":
 		return from, contentErrorf("the link to the next page leads to another origin")
-	case u.RawPath != "" || hasDots(u.Path) || !strings.HasPrefix(u.Path, c.base.Path+"/"):
+	case u.RawPath != "" || !strings.HasPrefix(u.Path, c.base.Path+"/"):
 		return from, contentErrorf("the link to the next page leads out of the API")
 	case !strings.HasSuffix(u.Path, "/"):
 		return from, contentErrorf("the path of the link to the next page does not end in a slash")

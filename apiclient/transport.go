@@ -39,8 +39,5 @@ func transports(custom http.RoundTripper) (reads, writes http.RoundTripper, trac
 	if w.TLSClientConfig != nil {
 		w.TLSClientConfig.NextProtos = nil
 	}
-	if custom == nil {
-		return t, w, true
-	}
-	return t.Clone(), w, true
+	return t, w, true
 }
