@@ -85,7 +85,8 @@ func (s *Service) failIn(ctx context.Context, tx Tx, r Request, why string) erro
 	r.Steps[i].State, r.Steps[i].Note = StepFailed, why
 	r.Why = why
 	if i < len(r.Steps)-1 {
-		r.Why = "the safety copy failed, so nothing was overwritten: " + why
+		r.Why = "the safety copy failed, so nothing was overwritten: " + why +
+			"; it can be asked for again, also without a safety copy, and then there is no way back"
 	} else if c, ok := r.Copy(); ok {
 		r.Why += "; its safety copy, " + c.String() + ", stays"
 	}

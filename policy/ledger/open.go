@@ -59,15 +59,10 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 // opening adds to an error which file it is about, and what would be right.
 func opening(err error, path string) error {
 	e := policy.Public(err)
-	hint := "Give the program a local disk with room where it may write."
-	if e.Kind == policy.Invalid || code(e.Err) == 26 {
-		e.Kind = policy.Invalid
-		hint = "Name another file, or leave it out to have a new ledger made."
-		if strings.Contains(e.Message, "newer") {
-			hint = "Use the newer vpsguard for this ledger."
-		}
+	message, hint := strings.TrimSuffix(e.Message, nothingChanged), e.Hint
+	if e.Kind == policy.Unavailable {
+		hint = "Give the program a local disk with room, where it may write."
 	}
-	message := strings.TrimSuffix(e.Message, nothingChanged)
 	return policy.Errorf(e.Kind, "the ledger %s cannot be used: %s", path, message).WithHint("%s", hint).Because(e.Err)
 }
 

@@ -114,10 +114,7 @@ func readRecords(ctx context.Context, q querier, from int64, limit int) (out []p
 // readRequests gives one page and the total. The rows are chosen by what the
 // indexes hold, and only then are their documents read.
 func readRequests(ctx context.Context, q querier, f policy.Filter) ([]policy.Request, int, error) {
-	limit := f.Limit
-	if limit <= 0 || limit > 1000 {
-		limit = 1000
-	}
+	limit := limited(f.Limit)
 	page, args := pageSQL(f, limit)
 	docs, err := readTexts(ctx, q, page, args)
 	if err != nil {
@@ -139,6 +136,14 @@ func readRequests(ctx context.Context, q querier, f policy.Filter) ([]policy.Req
 		}
 	}
 	return out, total, nil
+}
+
+// limited is a limit as the contract says.
+func limited(n int) int {
+	if n <= 0 || n > 1000 {
+		return 1000
+	}
+	return n
 }
 
 func readTexts(ctx context.Context, q querier, query string, args []any) (out []string, err error) {

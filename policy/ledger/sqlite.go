@@ -68,6 +68,7 @@ func openSQLite(path string, now func() time.Time, log *slog.Logger) (*sqlite, e
 	s.reader.SetMaxIdleConns(4)
 	s.driver = riversqlite.New(s.writer)
 	config := s.config
+	config.FetchCooldown = river.FetchCooldownMin // the least time between two notifications of one queue
 	if s.client, err = river.NewClient(s.driver, &config); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -114,30 +115,56 @@ func (s *sqlite) read(ctx context.Context, f func(querier) error) error {
 }
 
 func (s *sqlite) migrate(ctx context.Context) error {
-	return s.write(ctx, func(t tx) error {
-		var mark, tables, version int64
-		if err := t.QueryRow(ctx, "PRAGMA application_id").Scan(&mark); err != nil {
-			return fmt.Errorf("reading the file's mark: %w", err)
-		}
-		if err := t.QueryRow(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables); err != nil {
-			return fmt.Errorf("reading the file's tables: %w", err)
-		}
-		switch {
-		case mark == 0 && tables == 0:
-			return s.create(ctx, t)
-		case mark != sqliteMark:
-			return policy.Errorf(policy.Invalid, "the file is an SQLite database, but not a ledger of vpsguard")
-		}
-		if err := t.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
-			return fmt.Errorf("reading the version: %w", err)
-		}
-		if version != sqliteVersion {
-			return policy.Errorf(policy.Invalid, "the ledger has version %d, written by a newer vpsguard; this one knows version %d", version, sqliteVersion)
-		}
-		// Shows a disk or a file that is read-only, without writing anything.
-		_, err := t.Exec(ctx, "UPDATE schema_version SET version = version")
-		return err
-	})
+	// First without a connection that writes: that would already turn another
+	// program's database into one with a write-ahead log.
+	err := s.read(ctx, func(q querier) error { _, err := sqliteState(ctx, q); return err })
+	if e := (*policy.Error)(nil); !errors.As(err, &e) && code(err) != codes.SQLITE_NOTADB {
+		err = s.write(ctx, func(t tx) error {
+			fresh, err := sqliteState(ctx, t)
+			switch {
+			case err != nil:
+				return err
+			case fresh:
+				return s.create(ctx, t)
+			}
+			// Shows a disk or a file that is read-only, without writing anything.
+			_, err = t.Exec(ctx, "UPDATE schema_version SET version = version")
+			return err
+		})
+	}
+	if code(err) == codes.SQLITE_NOTADB {
+		return errNotALedger("it is no ledger but a file of another kind")
+	}
+	return err
+}
+
+// sqliteState tells whether a file is new, and fails where it is no ledger that
+// this program knows.
+func sqliteState(ctx context.Context, q querier) (fresh bool, err error) {
+	var mark, tables, version int64
+	if err = q.QueryRow(ctx, "PRAGMA application_id").Scan(&mark); err == nil {
+		err = q.QueryRow(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables)
+	}
+	switch {
+	case err != nil:
+		return false, fmt.Errorf("reading what the file is: %w", err)
+	case mark == 0 && tables == 0:
+		return true, nil
+	case mark != sqliteMark:
+		return false, errNotALedger("it is an SQLite database of another program")
+	}
+	if err := q.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
+		return false, fmt.Errorf("reading the version: %w", err)
+	}
+	if version > sqliteVersion {
+		return false, policy.Errorf(policy.Invalid, "it has version %d, of a newer vpsguard; this one knows version %d", version, sqliteVersion).
+			WithHint("Use the newer vpsguard for this ledger.")
+	}
+	return false, nil
+}
+
+func errNotALedger(why string) error {
+	return policy.Errorf(policy.Invalid, "%s", why).WithHint("Name another file, or one that does not exist yet.")
 }
 
 // create makes our tables and River's, in one transaction: while several
@@ -177,11 +204,9 @@ func (s *sqlite) says(err error) string {
 	case codes.SQLITE_IOERR:
 		return "the ledger's disk fails"
 	case codes.SQLITE_CANTOPEN, codes.SQLITE_PERM, codes.SQLITE_AUTH:
-		return "the ledger's file cannot be opened"
-	case codes.SQLITE_CORRUPT:
+		return "the ledger's file cannot be opened to be written"
+	case codes.SQLITE_CORRUPT, codes.SQLITE_NOTADB:
 		return "the ledger's file is damaged"
-	case codes.SQLITE_NOTADB:
-		return "the file is not a ledger of vpsguard"
 	default:
 		return "the ledger does not work"
 	}

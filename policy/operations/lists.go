@@ -59,10 +59,9 @@ func (p point) row(now time.Time, withKind, withServer bool) policy.Row {
 		data.Kind = p.Kind
 		label = p.Kind + " " + label
 	}
+	data.About = policy.Fit(p.about, aboutBytes)
 	if p.Kind == kindSnapshot {
-		data.Name, data.About = policy.Fit(p.Name, nameBytes), policy.Fit(p.about, aboutBytes)
-	} else {
-		data.About = policy.Fit(p.about, aboutBytes+20)
+		data.Name = policy.Fit(p.Name, nameBytes)
 	}
 	if p.expires != nil {
 		data.ExpiresAt = p.expires.UTC().Format(time.RFC3339)

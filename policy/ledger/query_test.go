@@ -1,0 +1,79 @@
+package ledger
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// TestQueriesUseTheirIndex freezes which index each question of the service
+// takes, so that none of them walks over all that is closed.
+func TestQueriesUseTheirIndex(t *testing.T) {
+	l, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "ledger.db"), Options{Now: time.Now})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	a, at := policy.Account{URL: "https://api.vps.test"}, time.UnixMilli(1)
+	held, done := []policy.State{policy.StateHeld}, []policy.State{policy.StateDone}
+	for _, c := range []struct {
+		name   string
+		filter policy.Filter
+		index  string
+	}{
+		{"the open request that a call repeats", policy.Filter{Account: &a, Actor: "a", Purpose: "p", States: policy.OpenStates()}, "request_open"},
+		{"the create that a call repeats", policy.Filter{Account: &a, Actor: "a", Purpose: "p", States: done, EndedAfter: at}, "request_purpose"},
+		{"the denial that still holds", policy.Filter{Account: &a, Aim: "a", States: []policy.State{policy.StateDenied}, EndedAfter: at}, "request_aim"},
+		{"how many an actor has held", policy.Filter{Account: &a, Actor: "a", States: held}, "request_open"},
+		{"the open ones on a server", policy.Filter{Account: &a, ServerID: 7, States: policy.OpenStates()}, "request_open"},
+		{"the open ones", policy.Filter{Account: &a, States: policy.OpenStates()}, "request_open"},
+		{"the held ones of all accounts", policy.Filter{States: held}, "request_open"},
+		{"whether a server was overwritten", policy.Filter{Account: &a, ServerID: 7, BegunAfter: 1}, "request_begun"},
+		{"what is due", policy.Filter{Account: &a, DueBy: at}, "request_due"},
+		{"what is open and due", policy.Filter{Account: &a, DueBy: at, States: policy.OpenStates()}, "request_due"},
+		{"a list", policy.Filter{}, "COVERING INDEX"},
+		{"a list's next page", policy.Filter{Before: 9}, "COVERING INDEX"},
+		{"a list of what is done", policy.Filter{States: done}, "COVERING INDEX request_list"},
+		{"a list of one server", policy.Filter{ServerName: "web-1", States: done}, "COVERING INDEX request_list"},
+		{"a list of one server's id", policy.Filter{ServerID: 7}, "COVERING INDEX request_list"},
+	} {
+		page, pageArgs := pageSQL(c.filter, 20)
+		count, countArgs := countSQL(c.filter)
+		assert.Contains(t, plan(t, l, page, pageArgs), c.index, "%s: %s", c.name, page)
+		assert.Contains(t, plan(t, l, count, countArgs), c.index, "%s: %s", c.name, count)
+	}
+}
+
+func plan(t *testing.T, l *Ledger, q string, args []any) string {
+	t.Helper()
+	var lines []string
+	require.NoError(t, l.read(t.Context(), "explaining", func(d querier) error {
+		found, err := d.Query(context.Background(), "EXPLAIN QUERY PLAN "+q, args...)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = found.Close() }()
+		for found.Next() {
+			var id, parent, unused int
+			var line string
+			if err := found.Scan(&id, &parent, &unused, &line); err != nil {
+				return err
+			}
+			lines = append(lines, line)
+		}
+		return found.Err()
+	}))
+	return strings.Join(lines, "\n")
+}
+
+func TestAPageHasAtMostAThousandRows(t *testing.T) {
+	assert.Equal(t, 1000, limited(0))
+	assert.Equal(t, 1000, limited(-1))
+	assert.Equal(t, 1000, limited(1001))
+	assert.Equal(t, 7, limited(7))
+}

@@ -1,0 +1,222 @@
+package ledger_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/policytest"
+)
+
+type advance = func(context.Context, string) (time.Duration, error)
+
+// start works until stop is called, which waits.
+func start(t *testing.T, l *ledger.Ledger, account policy.Account, f advance) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Work(ctx, account, f) }()
+	return func() {
+		cancel()
+		require.NoError(t, <-ended)
+	}
+}
+
+func nudge(t *testing.T, l *ledger.Ledger, id string, account policy.Account, at ...time.Time) {
+	t.Helper()
+	require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
+		r, err := tx.Put(ctx, policytest.Request(id, func(r *policy.Request) { r.Account = account }), policy.RecordBody{Event: policy.EventHeld})
+		for _, at := range at {
+			err = errors.Join(err, tx.Nudge(ctx, r, at))
+		}
+		return err
+	}))
+}
+
+func TestNudgesReachTheirAccountsWorkersOnly(t *testing.T) {
+	url := fresh(t)
+	l, other := open(t, url, time.Now), open(t, url, time.Now)
+	ownerless := policy.Account{URL: policytest.Account.URL}
+	got := map[string]chan string{"one": make(chan string, 9), "two": make(chan string, 9)}
+	to := func(name string) advance {
+		return func(_ context.Context, id string) (time.Duration, error) { got[name] <- id; return 0, nil }
+	}
+	defer start(t, l, policytest.Account, to("one"))()
+	defer start(t, other, ownerless, to("two"))()
+	nudge(t, l, "rq_222222", ownerless, time.Time{})
+	nudge(t, l, "rq_333333", policytest.Account, time.Time{})
+	nudge(t, other, "rq_444444", ownerless, time.Time{})
+	assert.ElementsMatch(t, []string{"rq_222222", "rq_444444"}, []string{<-got["two"], <-got["two"]})
+	assert.Equal(t, "rq_333333", <-got["one"])
+	assert.Empty(t, got["one"])
+	assert.Empty(t, got["two"])
+}
+
+func TestWorkWaitsForWhatIsInFlightAndNudgesOutliveIt(t *testing.T) {
+	url := fresh(t)
+	l := open(t, url, time.Now)
+	begun, finish, calls := make(chan string), make(chan struct{}), 0
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- l.Work(ctx, policytest.Account, func(ctx context.Context, id string) (time.Duration, error) {
+			calls++
+			begun <- id
+			<-finish
+			return 0, ctx.Err()
+		})
+	}()
+	nudge(t, l, "rq_222222", policytest.Account, time.Time{})
+	assert.Equal(t, "rq_222222", <-begun)
+	cancel()
+	nudge(t, l, "rq_333333", policytest.Account, time.Time{})
+	assert.Empty(t, ended)
+	close(finish)
+	require.NoError(t, <-ended)
+	assert.Equal(t, 1, calls, "nothing new is begun meanwhile")
+
+	defer start(t, l, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+		begun <- id
+		return 0, nil
+	})()
+	assert.Equal(t, "rq_333333", <-begun, "what was not done is, and only that")
+}
+
+func TestCloseStopsWork(t *testing.T) {
+	l := open(t, fresh(t), time.Now)
+	begun, ended := make(chan string), make(chan error, 1)
+	go func() {
+		ended <- l.Work(t.Context(), policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+			begun <- id
+			return 0, nil
+		})
+	}()
+	nudge(t, l, "rq_222222", policytest.Account, time.Time{})
+	<-begun
+	require.NoError(t, l.Close())
+	require.NoError(t, <-ended)
+}
+
+// diary notes when a request was advanced, in seconds since the beginning.
+type diary struct {
+	mu    sync.Mutex
+	began time.Time
+	times map[string][]time.Duration
+}
+
+func (d *diary) note(id string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.times == nil {
+		d.times = map[string][]time.Duration{}
+	}
+	d.times[id] = append(d.times[id], time.Since(d.began))
+	return len(d.times[id])
+}
+
+// bubble runs a story on a clock that jumps; the ledger logs into the buffer.
+func bubble(t *testing.T, story func(t *testing.T, l *ledger.Ledger, log *bytes.Buffer)) {
+	t.Helper()
+	url := fresh(t)
+	synctest.Test(t, func(t *testing.T) {
+		log := &bytes.Buffer{}
+		l, err := ledger.Open(t.Context(), url, ledger.Options{Now: time.Now, Logger: slog.New(slog.NewTextHandler(log, nil))})
+		require.NoError(t, err)
+		story(t, l, log)
+		require.NoError(t, l.Close())
+	})
+}
+
+func TestNudgesComeAtTheirTime(t *testing.T) {
+	bubble(t, func(t *testing.T, l *ledger.Ledger, log *bytes.Buffer) {
+		d := &diary{began: time.Now()}
+		stop := start(t, l, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+			if n := d.note(id); id == "rq_watched" && n < 4 {
+				return 3 * time.Second, nil
+			}
+			return 0, nil
+		})
+		nudge(t, l, "rq_later", policytest.Account, time.Now().Add(20*time.Second), time.Now().Add(20*time.Second))
+		nudge(t, l, "rq_watched", policytest.Account, time.Now(), time.Now().Add(-time.Hour), time.Now().Add(4*time.Second))
+		time.Sleep(30 * time.Second)
+		stop()
+		require.Len(t, d.times["rq_later"], 1, "the same nudge twice is one")
+		assert.InDelta(t, 20, d.times["rq_later"][0].Seconds(), 7, "never early; River's scheduler looks every five seconds")
+		assert.GreaterOrEqual(t, d.times["rq_later"][0], 20*time.Second)
+		watched := d.times["rq_watched"]
+		require.GreaterOrEqual(t, len(watched), 4)
+		assert.Less(t, watched[0], 200*time.Millisecond, "what is due comes at once")
+		assert.LessOrEqual(t, len(watched), 6, "nudges of one request do not all go on")
+		assert.Empty(t, log.String())
+	})
+}
+
+func TestWhatFailsIsCalledAgainAndTellsNobody(t *testing.T) {
+	bubble(t, func(t *testing.T, l *ledger.Ledger, log *bytes.Buffer) {
+		d := &diary{began: time.Now()}
+		stop := start(t, l, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+			n := d.note(id)
+			switch {
+			case n > 1:
+				return 0, nil
+			case id == "rq_panics":
+				panic("a secret thing")
+			case id == "rq_fails":
+				return 0, errors.New("a secret thing")
+			case id == "rq_ended":
+				return 0, context.DeadlineExceeded
+			default:
+				return time.Second, policy.Errorf(policy.NotFound, "gone")
+			}
+		})
+		for _, id := range []string{"rq_panics", "rq_fails", "rq_ended", "rq_unknown"} {
+			nudge(t, l, id, policytest.Account, time.Now())
+		}
+		time.Sleep(20 * time.Second)
+		stop()
+		for _, id := range []string{"rq_panics", "rq_fails", "rq_ended"} {
+			require.Len(t, d.times[id], 2, id)
+			assert.InDelta(t, 13, d.times[id][1].Seconds(), 4, "after ten seconds, when River looks: %s", id)
+		}
+		assert.Len(t, d.times["rq_unknown"], 1, "what is gone is given up")
+		assert.Contains(t, log.String(), "rq_panics")
+		var kept string
+		row := raw(t, "sqlite:"+l.Path()).QueryRow("SELECT group_concat(coalesce(errors, '') || json(metadata)) FROM river_job")
+		require.NoError(t, row.Scan(&kept))
+		assert.NotContains(t, kept, "secret")
+	})
+}
+
+func TestWorkDoesNotWaitForEver(t *testing.T) {
+	bubble(t, func(t *testing.T, l *ledger.Ledger, _ *bytes.Buffer) {
+		begun := make(chan struct{})
+		stop := start(t, l, policytest.Account, func(ctx context.Context, _ string) (time.Duration, error) {
+			close(begun)
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		nudge(t, l, "rq_222222", policytest.Account, time.Now())
+		<-begun
+		began := time.Now()
+		stop()
+		assert.InDelta(t, 45, time.Since(began).Seconds(), 2)
+
+		again := make(chan string)
+		stop = start(t, l, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+			again <- id
+			return 0, nil
+		})
+		assert.Equal(t, "rq_222222", <-again, "it was not lost")
+		stop()
+	})
+}
