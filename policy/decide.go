@@ -142,6 +142,9 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 		detail := v.detail(assurance)
 		detail["as"] = string(to)
 		r, err = s.putAs(ctx, tx, old, EventSettled, to, v.By, detail)
+		if err == nil && to == StateDone && r.Effect == Overwrite {
+			err = s.outdate(ctx, tx, r)
+		}
 		return err
 	})
 	return r, err

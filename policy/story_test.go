@@ -60,31 +60,44 @@ func TestTwoActorsFileTheSameRestoreAndOneRuns(t *testing.T) {
 	st, err := s.Show(context.Background(), second.ID)
 	require.NoError(t, err)
 	assert.Equal(t, []string{first.ID}, st.WaitsFor)
-	h.pass(s, 9*time.Minute)
-
-	h.pass(s, 11*time.Minute)
-	states := []policy.State{h.get(first.ID).State, h.get(second.ID).State}
-	assert.Equal(t, policy.StateDone, states[0], h.get(first.ID).Why)
-	assert.Contains(t, []policy.State{policy.StateStale, policy.StateExpired}, states[1])
+	h.pass(s, 20*time.Minute)
+	assert.Equal(t, policy.StateDone, h.get(first.ID).State, h.get(first.ID).Why)
+	assert.Equal(t, policy.StateStale, h.get(second.ID).State)
+	assert.Contains(t, h.get(second.ID).Why, "overwritten by "+first.ID)
 	assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite))
 	h.sound()
 }
 
-func TestARequestPlannedBeforeAnOverwriteIsStale(t *testing.T) {
+func TestWhatWaitsOnAServerThatIsOverwrittenIsStale(t *testing.T) {
 	h := newHouse(t)
 	s := h.service()
-	long := h.service(func(c *policy.Config) { c.ApproveWithin = 24 * time.Hour })
 	first := h.file(s, agent, "restore_snapshot", restore801)
-	second := h.file(long, other, "restore_snapshot", restore801)
+	held := h.file(s, other, "restore_snapshot", restore801)
 	h.approve(s, first, ada)
-	h.pass(s, 20*time.Minute)
-	require.Equal(t, policy.StateDone, h.get(first.ID).State)
-	h.approve(s, second, ada)
+	h.pass(s, 5*time.Minute)
+	require.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite))
+	got := h.get(held.ID)
+	assert.Equal(t, policy.StateStale, got.State, "as soon as VPS.org has accepted the overwrite")
+	_, err := s.Decide(context.Background(), held.ID, yes(held, ada))
+	says(t, err, policy.Stale, "overwritten by "+first.ID)
+	later := h.file(s, other, "restore_snapshot", `"server":"12345","snapshot_id":798,"reason":"x"`)
+	h.pass(s, 15*time.Minute)
+	assert.Equal(t, policy.StateHeld, h.get(later.ID).State, "what was planned after it is not")
+	h.sound()
+}
+
+func TestAnOverwriteThatWasRefusedOutdatesNothing(t *testing.T) {
+	h := newHouse(t)
+	s := h.service()
+	first := h.file(s, agent, "restore_snapshot", restore801+`,"safety_copy":false`)
+	second := h.file(s, other, "restore_snapshot", restore801+`,"safety_copy":false`)
+	h.fake.Inject(vpsfake.Fault{Name: vpsfake.Conflict, Method: "POST", Times: 1})
+	h.approve(s, first, ada)
 	h.pass(s, time.Minute)
-	got := h.get(second.ID)
-	assert.Equal(t, policy.StateStale, got.State)
-	assert.Contains(t, got.Why, "overwritten by "+first.ID)
-	assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite))
+	require.Equal(t, policy.StateFailed, h.get(first.ID).State)
+	h.approve(s, second, ada)
+	h.pass(s, 10*time.Minute)
+	assert.Equal(t, policy.StateDone, h.get(second.ID).State)
 	h.sound()
 }
 

@@ -37,9 +37,30 @@ func (s *Service) answered(ctx context.Context, id string, fence int64, a Answer
 		if r.State == StateUncertain {
 			event = EventObserved
 		}
-		_, err := s.put(ctx, tx, r, event, itself, map[string]string{"step": step.Name, "said": a.Message})
+		overwrites := step.Effect == Overwrite
+		r, err := s.put(ctx, tx, r, event, itself, map[string]string{"step": step.Name, "said": a.Message})
+		if err == nil && overwrites {
+			err = s.outdate(ctx, tx, r)
+		}
 		return err
 	})
+}
+
+// outdate ends what waits on a server that r has overwritten: it was planned,
+// and perhaps approved, for data that is gone.
+func (s *Service) outdate(ctx context.Context, tx Tx, r Request) error {
+	others, err := openOn(ctx, tx, r)
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		if (o.State == StateHeld || o.State == StateApproved) && o.Planned < r.Begun {
+			if err := s.staleIn(ctx, tx, o, "the server was overwritten by "+r.ID+" since this was planned"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func unanswered(s StepState) bool { return s == StepStarted || s == StepUncertain }
@@ -110,7 +131,10 @@ func (s *Service) doneIn(ctx context.Context, tx Tx, r Request, now time.Time, s
 		return err
 	}
 	r.Why, r.Undo = sight.Note, sight.Undo
-	_, err := s.put(ctx, tx, r, EventDone, itself, detail)
+	r, err := s.put(ctx, tx, r, EventDone, itself, detail)
+	if err == nil && r.Effect == Overwrite {
+		err = s.outdate(ctx, tx, r)
+	}
 	return err
 }
 

@@ -32,7 +32,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		{"how many an actor has held", policy.Filter{Account: &a, Actor: "a", States: held}, "request_open"},
 		{"the open ones on a server", policy.Filter{Account: &a, ServerID: 7, States: policy.OpenStates()}, "request_open"},
 		{"the open ones", policy.Filter{Account: &a, States: policy.OpenStates()}, "request_open"},
-		{"the held ones of all accounts", policy.Filter{States: held}, "request_open"},
+		{"the held ones of all accounts", policy.Filter{States: held}, "COVERING INDEX request_list"},
 		{"whether a server was overwritten", policy.Filter{Account: &a, ServerID: 7, BegunAfter: 1}, "request_begun"},
 		{"what is due", policy.Filter{Account: &a, DueBy: at}, "request_due"},
 		{"what is open and due", policy.Filter{Account: &a, DueBy: at, States: policy.OpenStates()}, "request_due"},

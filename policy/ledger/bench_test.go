@@ -1,0 +1,141 @@
+package ledger_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/policytest"
+)
+
+const closed = 100_000
+
+// crowded is a ledger with 100,000 requests of one account, actor, purpose and
+// server that are done, and ten that are held. It is made in one change.
+func crowded(b *testing.B) *ledger.Ledger {
+	b.Helper()
+	l := open(b, fresh(b), time.Now)
+	require.NoError(b, l.Change(b.Context(), func(ctx context.Context, tx policy.Tx) error {
+		for i := range closed + 10 {
+			r := policytest.Request("rq_" + strconv.Itoa(i))
+			r.Purpose, r.Aim = "purpose", "aim"
+			if i < closed {
+				r.State, r.Begun, r.DueAt, r.EndedAt = policy.StateDone, int64(i+1), time.Time{}, policytest.Start
+			}
+			if _, err := tx.Put(ctx, r, policytest.Held(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	return l
+}
+
+// hold does what the service does to hold a request: it looks for one that the
+// call repeats, for a denial and for what the actor has held, files and nudges.
+func hold(ctx context.Context, l *ledger.Ledger, r policy.Request) error {
+	return l.Change(ctx, func(ctx context.Context, tx policy.Tx) error {
+		ago := policytest.Start.Add(time.Minute)
+		for _, f := range []policy.Filter{
+			{Account: &r.Account, Actor: r.Actor.Key(), Purpose: r.Purpose, States: policy.OpenStates(), Limit: 20},
+			{Account: &r.Account, Actor: r.Actor.Key(), Purpose: r.Purpose, States: []policy.State{policy.StateDone}, EndedAfter: ago, Limit: 20},
+			{Account: &r.Account, Aim: r.Aim, States: []policy.State{policy.StateDenied}, EndedAfter: ago, Limit: 1},
+			{Account: &r.Account, Actor: r.Actor.Key(), States: []policy.State{policy.StateHeld}},
+			{Account: &r.Account, ServerID: r.Plan.Server.ID, BegunAfter: closed},
+		} {
+			if _, _, err := tx.Requests(ctx, f); err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Request(ctx, r.ID); policy.KindOf(err) != policy.NotFound {
+			return fmt.Errorf("looking for %s: %w", r.ID, err)
+		}
+		r, err := tx.Put(ctx, r, policytest.Held(r))
+		if err != nil {
+			return err
+		}
+		return tx.Nudge(ctx, r, r.ApproveBy)
+	})
+}
+
+func BenchmarkWith100000Closed(b *testing.B) {
+	l := crowded(b)
+	n := 0
+	b.Run("hold", func(b *testing.B) {
+		for b.Loop() {
+			n++
+			r := policytest.Request("rq_held" + strconv.Itoa(n))
+			r.Purpose, r.Aim, r.Actor = "purpose", "aim", policytest.Agent(strconv.Itoa(n))
+			require.NoError(b, hold(b.Context(), l, r))
+		}
+	})
+	for name, f := range map[string]policy.Filter{
+		"list":        {Limit: 21},
+		"list-done":   {States: []policy.State{policy.StateDone}, Limit: 21},
+		"list-failed": {States: []policy.State{policy.StateFailed}, Limit: 21},
+		"list-server": {ServerID: 12345, Limit: 21},
+		"list-deep":   {Before: 500, Limit: 21},
+		"due":         {Account: &policytest.Account, DueBy: policytest.Start.Add(time.Hour), Limit: 20},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				_, _, err := l.Requests(b.Context(), f)
+				require.NoError(b, err)
+			}
+		})
+	}
+	b.Run("verify", func(b *testing.B) {
+		for b.Loop() {
+			v, err := l.Verify(b.Context(), nil)
+			require.NoError(b, err)
+			b.ReportMetric(float64(v.Records+int64(v.Requests))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+		}
+	})
+}
+
+func BenchmarkChange(b *testing.B) {
+	for _, writers := range []int{1, 16} {
+		b.Run(strconv.Itoa(writers)+"-writers", func(b *testing.B) {
+			l := open(b, fresh(b), time.Now)
+			var n atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range writers {
+				wg.Go(func() {
+					for i := n.Add(1); i <= int64(b.N); i = n.Add(1) {
+						if err := count(b.Context(), l, "rq_"+strconv.FormatInt(i, 10)); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "changes/s")
+		})
+	}
+}
+
+func BenchmarkOpen(b *testing.B) {
+	url := fresh(b)
+	for b.Loop() {
+		l, err := ledger.Open(b.Context(), url, ledger.Options{Now: time.Now})
+		require.NoError(b, err)
+		require.NoError(b, l.Close())
+	}
+}
+
+func BenchmarkOpenFresh(b *testing.B) {
+	for b.Loop() {
+		l, err := ledger.Open(b.Context(), missing(b), ledger.Options{Now: time.Now})
+		require.NoError(b, err)
+		require.NoError(b, l.Close())
+	}
+}
