@@ -12,9 +12,9 @@ import (
 //   - Changes are serial: between the first read inside [Ledger.Change] and its
 //     commit, nothing else changes the ledger, in whichever process.
 //   - What the function of a Change has put is committed whole, durably, before
-//     Change returns nil. If the function or the commit fails, nothing is
-//     stored, no nudge is sent, and Change returns the error: nothing may be
-//     sent to VPS.org then.
+//     Change returns nil. If the function fails, nothing is stored. If the commit
+//     fails, it counts as not stored, although a connection that broke after the
+//     commit cannot tell: nothing may be sent to VPS.org then.
 //   - A change of a request and its audit record are one call ([Tx.Put]).
 //   - A nudge is delivered to some worker of the same account, at least roughly
 //     on time; it may come late, twice or never.
@@ -58,14 +58,17 @@ type Tx interface {
 
 	// Put stores a request and its record together. r.Rev must be the stored
 	// one, 0 for a new request (then Seq becomes the record's number); otherwise
-	// it fails with [Conflict]. It fills in the record's Seq, At, Request, Rev,
-	// Digest and Row, and returns the request as it is stored.
+	// it fails with [Conflict], as it does for an unknown id. It fills in the
+	// record's Seq, At, Request, Rev, Digest and Row, and returns the request as
+	// it is stored. Seq never changes later.
 	Put(ctx context.Context, r Request, b RecordBody) (Request, error)
 
-	// PutSetting stores a setting and its record together.
+	// PutSetting stores a setting and its record together; the record's detail
+	// names the setting, and its Row is a hash of name and value.
 	PutSetting(ctx context.Context, name, value string, b RecordBody) error
 
 	// Append adds a record of something that changed nothing, such as a refusal.
+	// Where it names a request, Rev, Digest and Row are that one's as it stands.
 	Append(ctx context.Context, b RecordBody) error
 
 	// Nudge has a worker of the request's account call [Service.Advance] at or
@@ -82,7 +85,7 @@ type Filter struct {
 	Actor      string // [Actor.Key]
 	Purpose    string
 	Aim        string
-	BegunAfter int64     // Begun is greater
+	BegunAfter int64     // Begun is set, and greater
 	EndedAfter time.Time // EndedAt is later
 	DueBy      time.Time // DueAt is set, and not later
 	Before     int64     // cursor: Seq is smaller

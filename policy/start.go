@@ -137,7 +137,7 @@ func overwrittenBy(ctx context.Context, tx Tx, r Request) (string, error) {
 		return "", err
 	}
 	for _, o := range found {
-		if o.ID != r.ID && o.Steps[len(o.Steps)-1].State != StepFailed {
+		if o.ID != r.ID && o.Begun > r.Planned && o.Steps[len(o.Steps)-1].State != StepFailed {
 			return o.ID, nil
 		}
 	}

@@ -93,11 +93,13 @@ func BenchmarkWith100000Closed(b *testing.B) {
 		})
 	}
 	b.Run("verify", func(b *testing.B) {
+		var rows int64
 		for b.Loop() {
 			v, err := l.Verify(b.Context(), nil)
 			require.NoError(b, err)
-			b.ReportMetric(float64(v.Records+int64(v.Requests))*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+			rows += v.Records + int64(v.Requests)
 		}
+		b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
 	})
 }
 

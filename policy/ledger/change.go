@@ -194,25 +194,21 @@ func (c *change) PutSetting(ctx context.Context, name, value string, b policy.Re
 	return c.record(ctx, b)
 }
 
-// Append gives a record that names a request that request's revision, digest and
-// row as they stand, since it changes none of them.
+// Append gives a record that names a request the hash of that request's row as
+// it stands, since it changes nothing; the rest is as it was given.
 func (c *change) Append(ctx context.Context, b policy.RecordBody) error {
 	if err := c.usable(); err != nil {
 		return err
 	}
-	b.Rev, b.Digest, b.Row = 0, "", ""
+	b.Row = ""
 	if b.Request != "" {
 		var doc string
 		err := c.tx.QueryRow(ctx, "SELECT doc FROM request WHERE id = $1", b.Request).Scan(&doc)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		switch {
+		case err == nil:
+			b.Row = policy.RowHash(doc)
+		case !errors.Is(err, sql.ErrNoRows):
 			return c.check("reading a request", err)
-		}
-		if err == nil {
-			r, err := stored(doc)
-			if err != nil {
-				return c.check("reading a request", err)
-			}
-			b.Rev, b.Digest, b.Row = r.Rev, r.Plan.Digest, policy.RowHash(doc)
 		}
 	}
 	return c.record(ctx, b)

@@ -85,9 +85,8 @@ func TestAReadOnlyDiskIsToldWhenOpening(t *testing.T) {
 
 // TestFilesThatMayNotBeWritten opens them as another user, since root may write anything.
 func TestFilesThatMayNotBeWritten(t *testing.T) {
-	dir, err := os.MkdirTemp("", "ledger")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
 	content, err := template()
 	require.NoError(t, err)
 	path := filepath.Join(dir, "ledger.db")

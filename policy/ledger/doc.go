@@ -29,8 +29,9 @@
 // # Limits
 //
 // The chain is not keyed: it shows that rows were changed, not that a person who
-// can write the file has written the whole of it anew. Who needs that keeps the
-// head that [Ledger.Verify] returns elsewhere, and compares.
+// can write the file has written the whole of it anew, or has taken away its last
+// records, their head and what they say of requests and settings. Who needs that
+// keeps the head that [Ledger.Verify] returns elsewhere, and compares.
 //
 // BUG: A process that waits for the write lock of SQLite notices the end of its
 // context only when the lock is had, or after ten seconds.

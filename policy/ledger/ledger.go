@@ -50,6 +50,8 @@ func (l *Ledger) Close() error {
 	return l.fail("closing the ledger", l.db.close())
 }
 
+func errClosed() error { return internal("the ledger is closed") }
+
 // inside marks the context of a change with its ledger.
 type inside struct{ l *Ledger }
 
@@ -166,8 +168,11 @@ func (l *Ledger) Await(ctx context.Context, after int64) error {
 		case <-poll.C:
 		case <-ctx.Done():
 		case <-l.closed:
+			err = errClosed()
 		}
-		poll.Stop()
+		if poll.Stop(); err != nil {
+			return err
+		}
 	}
 }
 

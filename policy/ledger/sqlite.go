@@ -84,6 +84,10 @@ func (s *sqlite) now(context.Context, querier) (time.Time, error) {
 }
 
 func (s *sqlite) write(ctx context.Context, f func(tx) error) error {
+	return s.inTx(ctx, func(t sqliteTx) error { return f(t) })
+}
+
+func (s *sqlite) inTx(ctx context.Context, f func(sqliteTx) error) error {
 	again := retry.WithMaxRetries(beginAgain, retry.NewConstant(beginPause))
 	t, err := retry.DoValue(ctx, again, func(ctx context.Context) (*sql.Tx, error) {
 		t, err := s.writer.BeginTx(ctx, nil)
@@ -119,7 +123,7 @@ func (s *sqlite) migrate(ctx context.Context) error {
 	// program's database into one with a write-ahead log.
 	err := s.read(ctx, func(q querier) error { _, err := sqliteState(ctx, q); return err })
 	if e := (*policy.Error)(nil); !errors.As(err, &e) && code(err) != codes.SQLITE_NOTADB {
-		err = s.write(ctx, func(t tx) error {
+		err = s.inTx(ctx, func(t sqliteTx) error {
 			fresh, err := sqliteState(ctx, t)
 			switch {
 			case err != nil:
@@ -169,7 +173,7 @@ func errNotALedger(why string) error {
 
 // create makes our tables and River's, in one transaction: while several
 // processes open a fresh file, one makes them and the others find them.
-func (s *sqlite) create(ctx context.Context, t tx) error {
+func (s *sqlite) create(ctx context.Context, t sqliteTx) error {
 	if _, err := t.Exec(ctx, sqliteTables); err != nil {
 		return fmt.Errorf("making the tables: %w", err)
 	}
@@ -177,7 +181,8 @@ func (s *sqlite) create(ctx context.Context, t tx) error {
 	if err != nil {
 		return fmt.Errorf("making the queue: %w", err)
 	}
-	if _, err := m.MigrateTx(ctx, t.(sqliteTx).Tx, rivermigrate.DirectionUp, nil); err != nil {
+	//nolint:staticcheck // on SQLite one transaction works, and it is what keeps processes apart
+	if _, err := m.MigrateTx(ctx, t.Tx, rivermigrate.DirectionUp, nil); err != nil {
 		return fmt.Errorf("making the queue's tables: %w", err)
 	}
 	_, err = t.Exec(ctx, fmt.Sprintf("PRAGMA application_id = %d", sqliteMark))
@@ -224,7 +229,7 @@ func code(err error) int {
 type sqliteReads struct{ *sql.Tx }
 
 func (t sqliteReads) Query(ctx context.Context, q string, args ...any) (rows, error) {
-	return t.QueryContext(ctx, q, args...) //nolint:rowserrcheck,sqlclosecheck // the caller's part
+	return t.QueryContext(ctx, q, args...) //nolint:rowserrcheck // the caller's part
 }
 
 func (t sqliteReads) QueryRow(ctx context.Context, q string, args ...any) row {

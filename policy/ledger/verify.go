@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/vpsguard/vpsguard/policy"
 )
@@ -72,12 +73,8 @@ func (v *verifier) records(ctx context.Context, q querier) error {
 			if err := v.chain.Next(r); err != nil {
 				return err
 			}
-			b, err := r.Parse()
-			if err != nil {
+			if err := v.noteSetting(r); err != nil {
 				return err
-			}
-			if name, ok := b.Detail[detailSetting]; ok && b.Request == "" && b.Row != "" {
-				v.settings[name] = b.Row
 			}
 		}
 		v.read(len(page))
@@ -86,6 +83,19 @@ func (v *verifier) records(ctx context.Context, q querier) error {
 		}
 		from = page[len(page)-1].Seq + 1
 	}
+}
+
+// noteSetting remembers what a record says of a setting. Most say nothing, and
+// reading JSON is what takes the time here.
+func (v *verifier) noteSetting(r policy.Record) error {
+	if !strings.Contains(r.Body, `"`+detailSetting+`"`) {
+		return nil
+	}
+	b, err := r.Parse()
+	if name, ok := b.Detail[detailSetting]; ok && b.Request == "" && b.Row != "" {
+		v.settings[name] = b.Row
+	}
+	return err
 }
 
 // head finds an end that was cut off.

@@ -2,6 +2,8 @@ package ledger_test
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -58,6 +60,10 @@ func TestVerifyFindsNothingWhereNothingWasChanged(t *testing.T) {
 }
 
 func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
+	whole, _ := story(t)
+	require.NoError(t, whole.Close())
+	content, err := os.ReadFile(whole.Path())
+	require.NoError(t, err)
 	const third, second = "WHERE seq = 3", "WHERE id = 'rq_333333'"
 	cut := func(n string) string {
 		return "DELETE FROM audit_record WHERE seq > " + n + "; UPDATE audit_head SET seq = " + n +
@@ -94,7 +100,7 @@ func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
 		{"a request's actor", "UPDATE request SET actor = 'x' " + second, "request rq_333333"},
 		{"a request's purpose", "UPDATE request SET purpose = 'x' " + second, "request rq_333333"},
 		{"a request's aim", "UPDATE request SET aim = 'x' " + second, "request rq_333333"},
-		{"a request's begun", "UPDATE request SET begun = 0 " + second, "request rq_333333"},
+		{"a request's begun", "UPDATE request SET begun = NULL " + second, "request rq_333333"},
 		{"a request's due time", "UPDATE request SET due_at = NULL " + second, "request rq_333333"},
 		{"a request's end", "UPDATE request SET ended_at = 0 " + second, "request rq_333333"},
 		{"a request is gone", "DELETE FROM request " + second, "request rq_333333"},
@@ -109,15 +115,16 @@ func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l, url := story(t)
-			db := raw(t, url)
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			require.NoError(t, os.WriteFile(path, content, 0o600))
+			db := raw(t, "sqlite:"+path)
 			for _, trigger := range []string{"audit_record_update", "audit_record_delete", "audit_head_delete", "request_delete"} {
 				_, err := db.Exec("DROP TRIGGER " + trigger)
 				require.NoError(t, err)
 			}
 			_, err := db.Exec(c.sql)
 			require.NoError(t, err)
-			_, err = l.Verify(t.Context(), nil)
+			_, err = open(t, "sqlite:"+path, time.Now).Verify(t.Context(), nil)
 			if c.names == "" {
 				require.NoError(t, err)
 				return

@@ -55,7 +55,7 @@ func (l *Ledger) Work(ctx context.Context, account policy.Account, advance func(
 	l.mu.Lock()
 	if l.isEnded {
 		l.mu.Unlock()
-		return internal("the ledger is closed")
+		return errClosed()
 	}
 	l.working.Add(1)
 	l.mu.Unlock()

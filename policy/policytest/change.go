@@ -142,13 +142,15 @@ func (t *change) PutSetting(ctx context.Context, name, value string, b policy.Re
 	return t.record(b)
 }
 
+// Append gives a record that names a request the hash of that request's row as
+// it stands, since it changes nothing; the rest is as it was given.
 func (t *change) Append(ctx context.Context, b policy.RecordBody) error {
 	if err := t.usable(ctx); err != nil {
 		return err
 	}
-	b.Rev, b.Digest, b.Row = 0, "", ""
+	b.Row = ""
 	if w, ok := t.row(b.Request); ok {
-		b.Rev, b.Digest, b.Row = w.r.Rev, w.r.Plan.Digest, policy.RowHash(w.doc)
+		b.Row = policy.RowHash(w.doc)
 	}
 	return t.record(b)
 }

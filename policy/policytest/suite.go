@@ -44,6 +44,7 @@ func Ledger(t *testing.T, fresh func(t *testing.T, now func() time.Time) Subject
 		{"a context that ended leaves nothing", testEnded},
 		{"a change sees itself, others only what is committed", testIsolation},
 		{"changes are serial over all handles", testSerial},
+		{"waiting for a change ends with its context", testQueue},
 		{"the ledger is not used inside its change", testNested},
 		{"each filter lets the right ones through", testFilters},
 		{"filters together let through what each does", testCombined},
@@ -240,7 +241,7 @@ func testAppend(t *testing.T, b *bench) {
 	r := b.file(t, "rq_222222")
 	require.NoError(t, b.l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
 		for _, id := range []string{"", r.ID} {
-			if err := tx.Append(ctx, policy.RecordBody{Event: "test.refused", By: Agent("a"), Request: id, Row: "forged", Rev: 7}); err != nil {
+			if err := tx.Append(ctx, policy.RecordBody{Event: "test.refused", By: Agent("a"), Request: id, Row: "forged", Digest: "of what was shown"}); err != nil {
 				return err
 			}
 		}
@@ -248,9 +249,10 @@ func testAppend(t *testing.T, b *bench) {
 	}))
 	bodies := b.bodies(t)
 	require.Len(t, bodies, 3)
-	assert.Equal(t, policy.RecordBody{Seq: 2, At: Start, Event: "test.refused", By: Agent("a")}, bodies[1])
-	assert.Equal(t, bodies[0].Row, bodies[2].Row)
-	assert.Equal(t, int64(1), bodies[2].Rev)
+	want := policy.RecordBody{Seq: 2, At: Start, Event: "test.refused", By: Agent("a"), Digest: "of what was shown"}
+	assert.Equal(t, want, bodies[1])
+	want.Seq, want.Request, want.Row = 3, r.ID, bodies[0].Row
+	assert.Equal(t, want, bodies[2])
 }
 
 func testSettings(t *testing.T, b *bench) {

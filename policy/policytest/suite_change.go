@@ -128,7 +128,7 @@ func (b *bench) nothingOutside(t *testing.T, other policy.Ledger) {
 }
 
 func testSerial(t *testing.T, b *bench) {
-	const writers, each = 16, 8
+	const writers, each = 16, 5
 	b.file(t, "rq_222222")
 	handles := []policy.Ledger{b.l, b.Open(t)}
 	var wg sync.WaitGroup
@@ -166,6 +166,24 @@ func testSerial(t *testing.T, b *bench) {
 		assert.Equal(t, int64(writers*each+1), r.Rev)
 	}
 	assert.Len(t, b.Records(t), 2*writers*each+1)
+}
+
+func testQueue(t *testing.T, b *bench) {
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan error)
+	require.NoError(t, b.l.Change(t.Context(), func(context.Context, policy.Tx) error {
+		go func() {
+			waited <- b.l.Change(ctx, func(context.Context, policy.Tx) error {
+				t.Error("a change ran inside another")
+				return nil
+			})
+		}()
+		cancel()
+		err := <-waited
+		require.ErrorIs(t, err, context.Canceled)
+		kind(t, policy.Unavailable, err)
+		return nil
+	}))
 }
 
 func testNested(t *testing.T, b *bench) {

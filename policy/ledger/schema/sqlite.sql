@@ -19,7 +19,7 @@ CREATE TABLE request (
 	actor       TEXT    NOT NULL,
 	purpose     TEXT    NOT NULL,
 	aim         TEXT    NOT NULL,
-	begun       INTEGER NOT NULL,
+	begun       INTEGER,
 	due_at      INTEGER,
 	ended_at    INTEGER,
 	doc         TEXT    NOT NULL
@@ -30,7 +30,7 @@ CREATE TABLE request (
 CREATE INDEX request_open ON request (account, actor, purpose)
 	WHERE state IN ('held', 'approved', 'running', 'uncertain');
 CREATE INDEX request_due ON request (account, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX request_begun ON request (account, server_id, begun) WHERE begun > 0;
+CREATE INDEX request_begun ON request (account, server_id, begun) WHERE begun IS NOT NULL;
 CREATE INDEX request_purpose ON request (purpose, ended_at);
 CREATE INDEX request_aim ON request (aim, ended_at);
 -- Lists and totals are read from this one alone.
