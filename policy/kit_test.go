@@ -44,6 +44,7 @@ type house struct {
 	url    string
 	ledger *policytest.Memory
 	sent   *sendings
+	bare   bool // no passphrase is set when a service is made
 }
 
 // sendings counts what was handed to the API's client, by request and step.
@@ -122,7 +123,7 @@ func (h *house) service(change ...func(*policy.Config)) *policy.Service {
 	}
 	s, err := policy.NewService(c)
 	require.NoError(h.tb, err)
-	if set, _ := s.HasPassphrase(context.Background()); !set && !c.ReadOnly {
+	if set, _ := s.HasPassphrase(context.Background()); !set && !c.ReadOnly && !h.bare {
 		require.NoError(h.tb, s.SetPassphrase(context.Background(), ada, "", passwords))
 	}
 	return s

@@ -86,6 +86,19 @@ func TestWhatWaitsOnAServerThatIsOverwrittenIsStale(t *testing.T) {
 	h.sound()
 }
 
+func TestTheVeryFirstRequestsOfALedgerOutdateNothing(t *testing.T) {
+	h := newHouse(t)
+	h.bare = true // so that nothing is recorded before they are planned
+	s := h.service()
+	first := h.file(s, agent, "restore_snapshot", restore801+`,"safety_copy":false`)
+	h.file(s, other, "delete_snapshot", delete798)
+	require.Zero(t, first.Planned)
+	require.NoError(t, s.SetPassphrase(context.Background(), ada, "", passwords))
+	h.approve(s, first, ada)
+	h.pass(s, 10*time.Minute)
+	assert.Equal(t, policy.StateDone, h.get(first.ID).State, h.get(first.ID).Why)
+}
+
 func TestAnOverwriteThatWasRefusedOutdatesNothing(t *testing.T) {
 	h := newHouse(t)
 	s := h.service()
