@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// card shows a request whole, from the stored plan. What a caller or a client
+// says of itself stands apart and is labelled so: nothing vouches for it.
+func card(w io.Writer, st policy.Standing) {
+	r := st.Request
+	line := func(label, text string) {
+		if text != "" {
+			say(w, fmt.Sprintf("  %-9s ", label), text)
+		}
+	}
+	say(w, "\n", fmt.Sprintf("Request %s, %s", r.ID, r.State))
+	line("What", r.Plan.Summary)
+	line("Server", server(r.Plan.Server))
+	line("Account", r.Account.String())
+	if r.Plan.Target != nil {
+		line("Target", target(*r.Plan.Target, st.Now))
+	}
+	line("Name", r.Plan.Params["name"])
+	line("About", r.Plan.Params["description"])
+	each(line, "Lost", r.Plan.Losses)
+	each(line, "Warning", r.Plan.Warnings)
+	if r.Plan.LastGood {
+		line("Warning", "THIS IS THE LAST GOOD RECOVERY POINT of this server")
+	}
+	each(line, "Note", r.Plan.Notes)
+	line("Undo", undo(r))
+	line("Steps", steps(r))
+	line("Asked by", asked(r.Actor))
+	line("Filed", moment(r.FiledAt, st.Now))
+	standing(line, st)
+	if r.Actor.Client != "" || r.Reason != "" {
+		say(w, "\n  ", "Not checked, in the caller's own words:")
+	}
+	if r.Actor.Client != "" {
+		say(w, "  | its program calls itself: ", policy.Clean(r.Actor.Client, 40))
+	}
+	if r.Reason != "" {
+		say(w, "  | its reason: ", policy.Clean(r.Reason, 500))
+	}
+	_, _ = fmt.Fprintln(w)
+}
+
+// standing is what changes while a request lives.
+func standing(line func(label, text string), st policy.Standing) {
+	r := st.Request
+	if len(st.Others) > 0 {
+		line("Others", "open on this server too: "+strings.Join(st.Others, ", "))
+	}
+	if len(st.WaitsFor) > 0 {
+		line("Waits", "for "+strings.Join(st.WaitsFor, ", "))
+	}
+	for _, a := range r.Approvals {
+		line("Approved", fmt.Sprintf("by %s, %s", a.By, moment(a.At, st.Now)))
+	}
+	if d := r.Denial; d != nil {
+		line("Denied", fmt.Sprintf("by %s, %s", d.By, moment(d.At, st.Now)))
+	}
+	line("Why", r.Why)
+	switch r.State {
+	case policy.StateHeld:
+		line("Needs", fmt.Sprintf("%d more to confirm: %s", max(r.Conditions.Approvals-len(r.Approvals), 1), confirmers(r.Conditions.Ways)))
+		line("Until", moment(r.ApproveBy, st.Now))
+	case policy.StateApproved:
+		line("Until", "it has to start by "+moment(r.StartBy, st.Now))
+	default:
+		if !r.EndedAt.IsZero() {
+			line("Ended", moment(r.EndedAt, st.Now))
+		}
+	}
+}
+
+func each(line func(label, text string), label string, texts []string) {
+	for _, t := range texts {
+		line(label, t)
+	}
+}
+
+func server(s policy.Server) string {
+	parts := []string{policy.Clean(s.Name, 64), fmt.Sprintf("id %d", s.ID)}
+	if s.IP != "" {
+		parts = append(parts, "IP "+policy.Clean(s.IP, 45))
+	}
+	if s.Status != "" {
+		parts = append(parts, policy.Clean(s.Status, 40)+" when this was planned")
+	}
+	if !s.Alone {
+		parts = append(parts, "OTHER SERVERS HAVE THIS NAME OR ID TOO")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func target(p policy.Point, now time.Time) string {
+	text := p.String() + ", " + policy.Clean(p.Status, 40)
+	if p.SizeMB != nil && *p.SizeMB >= 0 {
+		text += ", " + humanize.Bytes(uint64(*p.SizeMB)*1_000_000)
+	}
+	return text + ", made " + moment(p.CreatedAt, now)
+}
+
+func moment(t, now time.Time) string { return policy.Stamp(t) + ", " + policy.Ago(t, now) }
+
+// undo says whether there is a way back. It is expected, never promised.
+func undo(r policy.Request) string {
+	switch {
+	case r.Undo != nil:
+		return "restore " + r.Undo.String() + ", which was there after the restore"
+	case r.Effect == policy.Create:
+		return ""
+	case r.Effect == policy.Delete:
+		return "THERE IS NO WAY BACK: what is deleted cannot be brought back"
+	case r.Plan.SafetyCopy == policy.CopySnapshot || r.Plan.SafetyCopy == policy.CopyBackup:
+		return fmt.Sprintf("expected: a %s is taken before anything is overwritten, and looked for again afterwards", r.Plan.SafetyCopy)
+	default:
+		return "THERE IS NO WAY BACK: no safety copy is taken"
+	}
+}
+
+func steps(r policy.Request) string {
+	out := make([]string, 0, len(r.Steps))
+	for i, s := range r.Steps {
+		text := fmt.Sprintf("%d. %s", i+1, spoken(s.Name))
+		if s.State != policy.StepWaiting {
+			text += " (" + string(s.State) + ")"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, "  ")
+}
+
+// spoken makes a name readable: "safety copy".
+func spoken(name string) string { return strings.ReplaceAll(name, "_", " ") }
+
+func asked(a policy.Actor) string {
+	door := map[policy.Door]string{policy.DoorMCP: "MCP", policy.DoorSlack: "Slack", policy.DoorTerminal: "the terminal"}[a.Door]
+	text := fmt.Sprintf("%s, through %s", policy.Clean(a.Name, 80), door)
+	if a.Vouched != "" {
+		text += "; vouched for by: " + policy.Clean(a.Vouched, 80)
+	}
+	return text
+}
+
+func confirmers(ways []policy.Way) string {
+	out := make([]string, 0, len(ways))
+	for _, w := range ways {
+		out = append(out, w.Says())
+	}
+	slices.Sort(out)
+	return strings.Join(out, " or ")
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// hostile is what foreign text may hold: a clear screen in both spellings, a
+// forged line, and text that runs backwards.
+const hostile = "\x1b[2J\u009b2J\r\n  Undo      expected\u202egniht\u2028x"
+
+// poisoned puts hostile text into every string of a value.
+func poisoned(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(v.String() + hostile)
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			poisoned(v.Field(i))
+		}
+	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[json.RawMessage]() {
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		poisoned(v.Index(0))
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		poisoned(v.Elem())
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for _, key := range []string{"name", "description"} {
+			v.SetMapIndex(reflect.ValueOf(key), reflect.ValueOf(hostile))
+		}
+	default:
+	}
+}
+
+func TestForeignTextCannotForgeACard(t *testing.T) {
+	t.Parallel()
+	var st policy.Standing
+	poisoned(reflect.ValueOf(&st).Elem())
+	var b bytes.Buffer
+	card(&b, st)
+	for i, line := range strings.Split(b.String(), "\n") {
+		assert.NotContains(t, line, "\x1b")
+		assert.NotContains(t, line, "\u009b")
+		assert.NotContains(t, line, "\u202e")
+		assert.NotContains(t, line, "\u2028")
+		assert.False(t, strings.HasPrefix(line, "  Undo      expectedgniht"), "line %d was forged: %q", i, line)
+	}
+	assert.Equal(t, 1, strings.Count(b.String(), "\n  Undo "), "one line says whether there is a way back")
+}
+
+func TestJSONHoldsNoControlCharacters(t *testing.T) {
+	t.Parallel()
+	var st policy.Standing
+	poisoned(reflect.ValueOf(&st).Elem())
+	var b bytes.Buffer
+	require.NoError(t, writeJSON(&b, standingJSON(st)))
+	assert.NotContains(t, strings.TrimSuffix(b.String(), "\n"), "\n")
+	for _, bad := range []string{"\x1b", "\u009b", "\u202e", "\u2028"} {
+		assert.NotContains(t, b.String(), bad)
+	}
+	var back standingOut
+	require.NoError(t, json.Unmarshal(b.Bytes(), &back), "nothing is lost")
+	assert.Equal(t, st.Request.Reason, back.Request.Reason)
+}
+
+func TestACardSaysWhetherThereIsAWayBack(t *testing.T) {
+	t.Parallel()
+	point := &policy.Point{Kind: "snapshot", ID: 802}
+	for _, c := range []struct {
+		name    string
+		request policy.Request
+		says    string
+	}{
+		{"a delete", policy.Request{Effect: policy.Delete}, "THERE IS NO WAY BACK"},
+		{"a restore without a copy", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: policy.NoCopy}}, "THERE IS NO WAY BACK"},
+		{"a kind of copy that is not known", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: "tape"}}, "THERE IS NO WAY BACK"},
+		{"a restore with a copy", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: policy.CopyBackup}}, "expected: a backup"},
+		{"after a restore", policy.Request{Effect: policy.Overwrite, Undo: point}, "restore snapshot 802"},
+		{"a create", policy.Request{Effect: policy.Create}, ""},
+	} {
+		assert.True(t, strings.HasPrefix(undo(c.request), c.says), c.name)
+	}
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/apiclient"
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+// golden compares with a file below testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, string(want), got, "go test ./cmd/vpsguard -run %s -update rewrites it", t.Name())
+}
+
+func TestWhatHoldsUnlessSet(t *testing.T) {
+	t.Parallel()
+	s, err := load(t.Context(), []string{"HOME=/home/ada", "VPSGUARD_API_TOKEN=vps_x", "VPSGUARD_CONFIRM=", "OTHER=1"})
+	require.NoError(t, err)
+	assert.Equal(t, settings{
+		APIToken: secret{"vps_x"}, APIURL: apiclient.DefaultBaseURL, APITimeout: 30 * time.Second, Addr: "127.0.0.1:8080",
+		Database: s.Database, Confirm: []string{"terminal"}, ApproveWithin: 30 * time.Minute, StartWithin: 10 * time.Minute,
+		PollEvery: 10 * time.Second, LogLevel: "info", LogFormat: "text",
+	}, s)
+	assert.True(t, strings.HasPrefix(s.Database, "sqlite:/home/ada/"), s.Database)
+	assert.Equal(t, []policy.Way{policy.WayTerminal}, s.ways())
+
+	s, err = load(t.Context(), []string{"HOME=/home/ada", "XDG_STATE_HOME=/state", "VPSGUARD_CONFIRM=none"})
+	require.NoError(t, err)
+	assert.Equal(t, "sqlite:/state/vpsguard/ledger.db", s.Database)
+	assert.Empty(t, s.ways(), "none means nobody")
+}
+
+// TestWrongConfigurations freezes the lines that people see. No line repeats a
+// value: each is set to something that could be a secret in the wrong place.
+func TestWrongConfigurations(t *testing.T) {
+	t.Parallel()
+	const leak = "vps_s3cret"
+	dir := t.TempDir()
+	empty := filepath.Join(dir, leak+"-empty")
+	require.NoError(t, os.WriteFile(empty, []byte("\n"), 0o600))
+	var b strings.Builder
+	for _, set := range []string{
+		"API_TOKEN=" + leak + " with a blank",
+		"API_TOKEN=" + leak + "|API_TOKEN_FILE=" + empty,
+		"API_TOKEN_FILE=" + leak,
+		"API_TOKEN_FILE=" + empty,
+		"API_TOKEN_FILE=" + dir,
+		"API_URL=http://" + leak + ".example/api/v1",
+		"API_URL=https://ops:" + leak + "@admin.vps.org/api/v1",
+		"API_URL=" + leak,
+		"API_TIMEOUT=" + leak,
+		"API_TIMEOUT=30",
+		"API_TIMEOUT=0s",
+		"ADDR=" + leak,
+		"ADDR=127.0.0.1:99999",
+		"PUBLIC_URL=" + leak,
+		"PUBLIC_URL=https://vpsguard.example.com/" + leak,
+		"DATABASE=" + leak,
+		"DATABASE=mysql://root:" + leak + "@db/x",
+		"DATABASE=postgres://root:" + leak + "@db/x",
+		"DATABASE=sqlite::memory:",
+		"READ_ONLY=" + leak,
+		"READ_ONLY=yes",
+		"CONFIRM=" + leak,
+		"CONFIRM=terminal,none",
+		"CONFIRM=slack,terminal",
+		"CONFIRM=elicitation",
+		"APPROVE_WITHIN=-1m",
+		"START_WITHIN=10 minutes",
+		"POLL_EVERY=1ns",
+		"LOG_LEVEL=" + leak,
+		"LOG_FORMAT=xml",
+		"SLACK_BOT_TOKEN=xoxb-" + leak,
+		"SLACK_SIGNING_SECRET_FILE=/run/" + leak,
+		"SLACK_APPROVERS=U1",
+		"POLICY_FILE=/etc/" + leak,
+		"OIDC_ISSUER=https://" + leak,
+		"METRICS_ADDR=127.0.0.1:9090",
+		"READONLY=true",
+		"API_KEY=" + leak,
+		"APITOKEN=" + leak,
+		"CONFRIM=none",
+		"SOMETHING_ELSE_ALTOGETHER=1",
+	} {
+		env := []string{"HOME=/home/ada"}
+		for pair := range strings.SplitSeq(set, "|") {
+			env = append(env, prefix+pair)
+		}
+		_, err := load(t.Context(), env)
+		var wrong *usageError
+		require.ErrorAs(t, err, &wrong, set)
+		name, _, _ := strings.Cut(set, "=")
+		assert.Contains(t, err.Error(), prefix+name, "the variable is named")
+		assert.NotContains(t, err.Error(), leak)
+		assert.NotContains(t, err.Error(), "\n")
+		fmt.Fprintf(&b, "%s\n    %s\n", strings.ReplaceAll(set, dir, "/tmp"), err)
+	}
+	_, err := load(t.Context(), nil)
+	require.Error(t, err)
+	fmt.Fprintf(&b, "no home folder\n    %s\n", err)
+	golden(t, "config.golden", b.String())
+}
+
+func TestAWrongConfigurationStopsEveryCommand(t *testing.T) {
+	t.Parallel()
+	env := append(bare(t), "VPSGUARD_CONFRIM=none")
+	for _, args := range [][]string{
+		{"serve"}, {"stdio"}, {"sandbox"}, {"requests"}, {"requests", "list"}, {"requests", "approve", "rq_7f3k9c"},
+		{"passphrase", "set"}, {"audit", "verify"},
+	} {
+		out, log, code := vpsguard(t, env, args...)
+		assert.Equal(t, 2, code, args)
+		assert.Empty(t, out)
+		assert.Equal(t, "vpsguard: VPSGUARD_CONFRIM is no variable of vpsguard; did you mean VPSGUARD_CONFIRM?\n", log)
+	}
+}
+
+func TestASecretMayComeFromAFile(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	require.NoError(t, os.WriteFile(file, []byte("vps_from_file\n"), 0o600))
+	s, err := load(t.Context(), []string{"HOME=/home/ada", "VPSGUARD_API_TOKEN_FILE=" + file})
+	require.NoError(t, err)
+	assert.Equal(t, "vps_from_file", s.APIToken.Reveal())
+}
+
+func TestSecretsAreNeverPrinted(t *testing.T) {
+	t.Parallel()
+	const leak = "vps_s3cret"
+	s, err := load(t.Context(), []string{"HOME=/home/ada", "VPSGUARD_API_TOKEN=" + leak})
+	require.NoError(t, err)
+	raw, err := json.Marshal(s)
+	require.NoError(t, err)
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "settings", s, "token", s.APIToken, "pointer", &s)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "settings", s, "token", s.APIToken)
+	all := log.String() + string(raw)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		all += fmt.Sprintf(verb, s) + fmt.Sprintf(verb, &s) + fmt.Sprintf(verb, s.APIToken)
+	}
+	assert.NotContains(t, all, leak)
+	assert.NotContains(t, all, fmt.Sprintf("%x", leak))
+	assert.Contains(t, all, "[set]")
+}
+
+func TestEveryVariableIsDocumented(t *testing.T) {
+	t.Parallel()
+	help := environmentTopic().Long
+	for _, v := range variables() {
+		assert.NotEmpty(t, v.About, v.Name)
+		assert.NotEmpty(t, v.Takes, v.Name)
+		assert.True(t, strings.HasSuffix(v.About, "."), "%s has a sentence", v.Name)
+		assert.Contains(t, help, v.Name+"\n")
+		assert.NotNil(t, checks[strings.TrimPrefix(v.Name, prefix)], "%s is checked", v.Name)
+	}
+	assert.Len(t, checks, len(variables()), "nothing else is checked")
+	assert.Equal(t, apiclient.DefaultBaseURL, variables()[1].Default)
+}
+
+// TestReadmeListsTheVariables compares the README's table with the fields.
+func TestReadmeListsTheVariables(t *testing.T) {
+	t.Parallel()
+	const begin, end = "<!-- environment: generated -->\n", "<!-- /environment -->"
+	path := filepath.Join("..", "..", "README.md")
+	raw, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(raw), begin) {
+		t.Skip("the README has no place for the table")
+	}
+	var b strings.Builder
+	b.WriteString("| Variable | Unless set | |\n|---|---|---|\n")
+	for _, v := range variables() {
+		value := ""
+		if v.Default != "" {
+			value = "`" + v.Default + "`"
+		}
+		file := ""
+		if v.Secret {
+			file = " `" + v.Name + "_FILE` may name a file that holds it."
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s Takes %s.%s |\n", v.Name, value, v.About, v.Takes, file)
+	}
+	before, rest, _ := strings.Cut(string(raw), begin)
+	table, after, closed := strings.Cut(rest, end)
+	require.True(t, closed, "the table's end is marked with %s", end)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(before+begin+b.String()+end+after), 0o600))
+		return
+	}
+	assert.Equal(t, b.String(), table, "go test ./cmd/vpsguard -run %s -update rewrites it", t.Name())
+}

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/vpsguard/vpsguard/apiclient"
+)
+
+// checks tell for each variable whether a value can be used. What it takes is
+// said in its tag.
+var checks = map[string]func(string) bool{
+	"API_TOKEN": func(v string) bool {
+		_, err := apiclient.New(apiclient.DefaultBaseURL, v, apiclient.Options{})
+		return err == nil
+	},
+	"API_URL": func(v string) bool {
+		_, err := apiclient.New(v, "token", apiclient.Options{})
+		return err == nil
+	},
+	"API_TIMEOUT":    between(100*time.Millisecond, 10*time.Minute),
+	"ADDR":           isAddress,
+	"PUBLIC_URL":     isOrigin,
+	"DATABASE":       isDatabase,
+	"READ_ONLY":      func(v string) bool { _, err := strconv.ParseBool(v); return err == nil },
+	"CONFIRM":        isConfirm,
+	"APPROVE_WITHIN": between(time.Second, 24*time.Hour),
+	"START_WITHIN":   between(time.Second, 24*time.Hour),
+	"POLL_EVERY":     between(50*time.Millisecond, 10*time.Minute),
+	"LOG_LEVEL":      oneOf("debug", "info", "warn", "error"),
+	"LOG_FORMAT":     oneOf("text", "json"),
+}
+
+// later names the part that a value asks for and that this build does not have,
+// and what to use in its place.
+func later(key, value string) (part, use string) {
+	switch {
+	case key == "CONFIRM" && strings.Contains(value, "slack"):
+		return "slack", "terminal"
+	case key == "CONFIRM" && strings.Contains(value, "elicitation"):
+		return "elicitation", "terminal"
+	case key == "DATABASE" && (strings.HasPrefix(value, "postgres:") || strings.HasPrefix(value, "postgresql:")):
+		return "PostgreSQL", "sqlite: and the path of a file"
+	default:
+		return "", ""
+	}
+}
+
+func between(least, most time.Duration) func(string) bool {
+	return func(v string) bool {
+		d, err := time.ParseDuration(v)
+		return err == nil && d >= least && d <= most
+	}
+}
+
+func oneOf(values ...string) func(string) bool {
+	return func(v string) bool { return slices.Contains(values, v) }
+}
+
+func isAddress(v string) bool {
+	_, port, err := net.SplitHostPort(v)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func isOrigin(v string) bool {
+	u, err := url.Parse(v)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&
+		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == ""
+}
+
+// isDatabase wants a file: a database in memory would forget who agreed to what.
+func isDatabase(v string) bool {
+	path, ok := strings.CutPrefix(v, "sqlite:")
+	return ok && path != "" && !strings.HasPrefix(path, ":") && !strings.ContainsAny(path, "?#")
+}
+
+func isConfirm(v string) bool {
+	ways := strings.Split(v, ",")
+	for i, way := range ways {
+		ways[i] = strings.TrimSpace(way)
+	}
+	return !slices.ContainsFunc(ways, func(w string) bool { return w != "terminal" }) || slices.Equal(ways, []string{"none"})
+}
+
+// loopback tells whether only this host can reach an address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && (host == "localhost" || net.ParseIP(host).IsLoopback())
+}
+
+// nearest gives the name that somebody may have meant, or "".
+func nearest(name string, names []string) string {
+	best, least := "", 4 // more than three letters off is something else
+	for _, n := range names {
+		if d := distance(name, n); d < least {
+			best, least = n, d
+		}
+	}
+	return best
+}
+
+// distance is how many letters have to be changed, added or left out.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j+1]+1, row[j]+1)
+		}
+	}
+	return row[len(b)]
+}

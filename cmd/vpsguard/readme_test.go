@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/apiclient"
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/operations"
+)
+
+// inReadme compares a generated table with the one in the README, which stands
+// between two comments that carry its name.
+func inReadme(t *testing.T, name, want string) {
+	t.Helper()
+	begin, end := "<!-- "+name+": generated -->\n", "<!-- /"+name+" -->"
+	path := filepath.Join("..", "..", "README.md")
+	raw, err := os.ReadFile(path)
+	require.NoError(t, err)
+	before, rest, opened := strings.Cut(string(raw), begin)
+	table, after, closed := strings.Cut(rest, end)
+	require.True(t, opened && closed, "the README has a place for the table %s", name)
+	if *update {
+		require.NoError(t, os.WriteFile(path, []byte(before+begin+want+end+after), 0o600))
+		return
+	}
+	assert.Equal(t, want, table, "run: make golden")
+}
+
+func TestReadmeListsTheTools(t *testing.T) {
+	api, err := apiclient.New(apiclient.DefaultBaseURL, "vps_none", apiclient.Options{})
+	require.NoError(t, err)
+	s, err := policy.NewService(policy.Config{Operations: operations.Catalogue(api)})
+	require.NoError(t, err)
+	var b strings.Builder
+	b.WriteString("| tool | arguments | |\n|---|---|---|\n")
+	for _, d := range s.Catalogue() {
+		args := make([]string, 0, len(d.Arguments))
+		for _, a := range d.Arguments {
+			mark := "?"
+			if a.Required {
+				mark = ""
+			}
+			args = append(args, "`"+a.Name+mark+"`")
+		}
+		held := ""
+		if d.Effect.Destroys() {
+			held = "**"
+		}
+		fmt.Fprintf(&b, "| %s`%s`%s | %s | %s |\n", held, d.Name, held, strings.Join(args, " "), d.Summary)
+	}
+	inReadme(t, "tools", b.String())
+}

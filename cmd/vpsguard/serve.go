@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/tools"
+)
+
+// maxBody is how large a request to /mcp may be.
+const maxBody = 1 << 20
+
+func (p *program) serveCommand() *cobra.Command {
+	c := p.command("serve", "Serve MCP clients over HTTP at /mcp",
+		"It listens on VPSGUARD_ADDR, which has to be on this host: there is no sign-in in this\n"+
+			"build. /healthz tells that it runs, /readyz which part is not ready yet.",
+		"  VPSGUARD_API_TOKEN_FILE=~/.vps-token vpsguard serve", noArguments)
+	c.RunE = func(c *cobra.Command, _ []string) error { return p.serve(c.Context()) }
+	return c
+}
+
+func (p *program) serve(ctx context.Context) error {
+	s, err := load(ctx, p.Env)
+	if err != nil {
+		return err
+	}
+	if !loopback(s.Addr) {
+		return errBeyond()
+	}
+	// Before listening: without a token nothing would be served.
+	if _, err := connect(s); err != nil {
+		return err
+	}
+	listener, err := listen(ctx, s.Addr)
+	if err != nil {
+		return err
+	}
+	st, err := p.station(ctx, s, "", overLoopback)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	defer st.Close(ctx)
+	st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")
+	return p.serveHTTP(ctx, st, listener)
+}
+
+func errBeyond() error {
+	return usagef("VPSGUARD_ADDR is reachable from other hosts, where /mcp would need a sign-in that is not part of this build, so nothing would be served; use 127.0.0.1:8080")
+}
+
+// listen opens the port, and looks again whether only this host reaches it: a
+// name such as localhost may mean anything.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var l net.ListenConfig
+	listener, err := l.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, policy.Errorf(policy.Unavailable, "%s cannot be listened on; is something else running there?", policy.Clean(address, 60)).
+			WithHint("VPSGUARD_ADDR=127.0.0.1:0 takes any free port.").Because(err)
+	}
+	if !loopback(listener.Addr().String()) {
+		_ = listener.Close()
+		return nil, errBeyond()
+	}
+	return listener, nil
+}
+
+// serveHTTP serves until the context ends, and then ends what is in flight.
+func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           st.routes(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	if p.Listening != nil {
+		p.Listening(listener.Addr().String())
+	}
+	select {
+	case err := <-failed:
+		return policy.Errorf(policy.Unavailable, "serving stopped").Because(err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.graceful())
+	defer cancel()
+	st.log.InfoContext(ctx, "stopping; an interrupt more stops at once")
+	if err := errors.Join(st.tools.Shutdown(ctx), server.Shutdown(ctx)); err != nil {
+		st.log.WarnContext(ctx, "some calls were cut off", "error", err)
+		_ = server.Close() // what is left has had its time
+	}
+	return nil
+}
+
+// routes are what is served over HTTP.
+func (st *station) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/mcp", st.tools.Handler(tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		parts, status := st.readiness(r.Context()), http.StatusOK
+		for _, says := range parts {
+			if says != ready {
+				status = http.StatusServiceUnavailable
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]any{"ready": status == http.StatusOK, "parts": parts})
+	})
+	return mux
+}
+
+// hosts are the names, beside this host's own, that clients may use.
+func (st *station) hosts() []string {
+	u, err := url.Parse(st.settings.PublicURL)
+	if err != nil || u.Host == "" {
+		return nil
+	}
+	return []string{u.Host}
+}

@@ -1,0 +1,271 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mark3labs/mcp-go/client"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// serving runs serve inside the test and gives its URL and what stops it.
+func serving(t *testing.T, env []string, args ...string) (url string, log *lines, stop func() int) {
+	t.Helper()
+	log = &lines{}
+	address := make(chan string, 1)
+	p := &program{
+		Args: append([]string{"vpsguard"}, args...), Env: env, Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Now: time.Now,
+		Listening: func(a string) { address <- a },
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan int, 1)
+	go func() { ended <- p.Main(ctx) }()
+	stop = func() int {
+		cancel()
+		select {
+		case code := <-ended:
+			ended <- code
+			return code
+		case <-time.After(patience):
+			t.Errorf("it did not stop:\n%s", log)
+			return -1
+		}
+	}
+	t.Cleanup(func() { stop() })
+	select {
+	case a := <-address:
+		return "http://" + a, log, stop
+	case code := <-ended:
+		t.Fatalf("it ended with %d:\n%s", code, log)
+	case <-time.After(patience):
+		t.Fatal("it does not listen")
+	}
+	return "", nil, nil
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return res.StatusCode, string(body)
+}
+
+func TestServeTellsWhetherItIsReady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	w.fake.Inject(vpsfake.Fault{Name: vpsfake.Unauthorized, PathPrefix: "/account/me/"})
+	url, log, stop := serving(t, w.env, "serve")
+	status, body := get(t, url+"/healthz")
+	assert.Equal(t, http.StatusOK, status)
+	assert.Equal(t, "ok\n", body)
+	status, body = get(t, url+"/readyz")
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Contains(t, body, `"ledger":"ready"`)
+	assert.Contains(t, body, `"account":"reading the account did not work: reading the account: the API does not accept the token (HTTP 401)`)
+	assert.Contains(t, body, `"worker":"it waits for the ledger and the account"`)
+	w.fake.Heal()
+	require.True(t, assertEventually(func() bool { status, body = get(t, url+"/readyz"); return status == http.StatusOK }), body)
+	assert.JSONEq(t, `{"ready":true,"parts":{"ledger":"ready","account":"ready","worker":"ready"}}`, body)
+	assert.Equal(t, 0, stop())
+	assert.NotContains(t, log.String(), testToken)
+	assert.Contains(t, log.String(), "confirm=terminal", "start-up says which ways of confirming count")
+}
+
+func TestServeKnowsItsHosts(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	url, _, _ := serving(t, append(w.env, "VPSGUARD_PUBLIC_URL=https://vpsguard.example.com"), "serve")
+	post := func(host string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+		require.NoError(t, err)
+		req.Host = host
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		_ = res.Body.Close()
+		return res.StatusCode
+	}
+	assert.NotEqual(t, http.StatusForbidden, post("vpsguard.example.com"))
+	assert.NotEqual(t, http.StatusForbidden, post("localhost"))
+	assert.Equal(t, http.StatusForbidden, post("evil.example"))
+}
+
+func TestAReadOnlyServerRunsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	service, _ := w.service(t)
+	withPassphrase(t, service)
+	id := hold(t, service, "who runs it")
+	approve(t, service, id)
+	url, _, stop := serving(t, append(w.env, "VPSGUARD_READ_ONLY=true"), "serve")
+	status, body := get(t, url+"/readyz")
+	assert.Equal(t, http.StatusOK, status)
+	assert.NotContains(t, body, "worker")
+	c, err := client.NewStreamableHttpClient(url + "/mcp")
+	require.NoError(t, err)
+	text, _ := tool(t, greet(t, c), "list_requests", nil)
+	assert.Contains(t, text, id+" approved")
+	assert.Equal(t, 0, stop())
+	assert.Empty(t, w.fake.Mutations())
+}
+
+func TestALedgerThatCannotBeOpenedIsToldAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	require.NoError(t, os.WriteFile(w.path, []byte("this is no database, and longer than a page header would be: "+strings.Repeat("x", 200)), 0o600))
+	url, log, stop := serving(t, w.env, "serve")
+	status, body := get(t, url+"/readyz")
+	assert.Equal(t, http.StatusServiceUnavailable, status)
+	assert.Contains(t, body, "ledger.db cannot be used")
+	log.await(t, "the ledger could not be opened; trying again")
+	c, err := client.NewStreamableHttpClient(url + "/mcp")
+	require.NoError(t, err)
+	greet(t, c)
+	text, _ := tool(t, c, "list_snapshots", nil)
+	assert.Contains(t, text, "pre-migration-snapshot", "reads of VPS.org work")
+	text, out := tool(t, c, "restore_snapshot", map[string]any{"server": "web-server-01", "snapshot_id": 801, "reason": "x"})
+	assert.Contains(t, text, "ledger.db cannot be used")
+	assert.NotNil(t, out["error"])
+	require.NoError(t, os.Remove(w.path))
+	require.True(t, assertEventually(func() bool { status, body = get(t, url+"/readyz"); return status == http.StatusOK }), body)
+	assert.Equal(t, 0, stop())
+}
+
+func TestServeRefusesAPortThatIsTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	url, _, _ := serving(t, w.env, "serve")
+	_, log, code := vpsguard(t, append(w.env, "VPSGUARD_ADDR="+strings.TrimPrefix(url, "http://")), "serve")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, log, "cannot be listened on")
+}
+
+// TestTheFirstSignalEndsInFlightWork sends a slow create, and the signal while it
+// is under way: its answer is waited for and recorded.
+func TestTheFirstSignalEndsInFlightWork(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	w.fake.Inject(vpsfake.Fault{Name: vpsfake.Slow, Method: http.MethodPost, Delay: 300 * time.Millisecond})
+	cmd, log := spawn(t, w.env, "serve")
+	log.await(t, "serving MCP")
+	service, _ := w.service(t)
+	withPassphrase(t, service)
+	id := hold(t, service, "a signal comes")
+	approve(t, service, id)
+	until(t, service, id, "the copy was sent", func(r policy.Request) bool { return w.fake.Sent(vpsfake.Create) == 1 })
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, cmd.Wait(), log)
+	st, err := service.Show(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, policy.StepAccepted, st.Request.Steps[0].State, "its answer is recorded")
+	assert.NotZero(t, st.Request.Steps[0].PointID)
+}
+
+func TestTheSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	w.fake.Inject(vpsfake.Fault{Name: vpsfake.Hang, Method: http.MethodPost})
+	cmd, log := spawn(t, append(w.env, "VPSGUARD_API_TIMEOUT=10m"), "serve")
+	log.await(t, "serving MCP")
+	service, _ := w.service(t)
+	withPassphrase(t, service)
+	id := hold(t, service, "two signals come")
+	approve(t, service, id)
+	require.True(t, assertEventually(func() bool { return w.fake.Sent(vpsfake.Create) == 1 }))
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	log.await(t, "stopping")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.Error(t, cmd.Wait())
+	assert.Equal(t, 1, cmd.ProcessState.ExitCode())
+}
+
+// TestStdioCarriesFramesOnly drives the program as a client does and looks at
+// every byte on its standard output, with everything logged.
+func TestStdioCarriesFramesOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	cmd := exec.CommandContext(t.Context(), "vpsguard", "stdio")
+	var log bytes.Buffer
+	cmd.Env, cmd.Stderr = append(w.env, "VPSGUARD_LOG_LEVEL=debug", "VPSGUARD_LOG_FORMAT=json"), &log
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	frames := bufio.NewReader(out)
+	ask := func(frame string) map[string]any {
+		_, err := io.WriteString(in, frame+"\n")
+		require.NoError(t, err)
+		line, err := frames.ReadString('\n')
+		require.NoError(t, err)
+		var m map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &m), line)
+		assert.Equal(t, "2.0", m["jsonrpc"])
+		return m
+	}
+	ask(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"t","version":"1"}}}`)
+	ask(`{"jsonrpc":"2.0","id":2,"method":"tools/list"}`)
+	ask(`{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"list_snapshots","arguments":{}}}`)
+	ask(`{"jsonrpc":"2.0","id":4,"method":"tools/call","params":{"name":"restore_snapshot","arguments":{"server":"web-server-01","snapshot_id":801,"reason":"x"}}}`)
+	ask(`{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":"nonsense"}}`)
+	ask(`this is no frame`)
+	require.NoError(t, in.Close())
+	rest, err := io.ReadAll(frames)
+	require.NoError(t, err)
+	assert.Empty(t, string(rest))
+	require.NoError(t, cmd.Wait(), "the end of standard input is a clean end")
+	for line := range strings.Lines(log.String()) {
+		assert.True(t, json.Valid([]byte(line)), "the log is JSON: %s", line)
+	}
+	assert.NotContains(t, log.String(), testToken)
+}
+
+func TestStdioEndsWithASignal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	cmd := exec.CommandContext(t.Context(), "vpsguard", "stdio")
+	log := &lines{}
+	cmd.Env, cmd.Stderr = w.env, log
+	in, err := cmd.StdinPipe() // stays open
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	log.await(t, "vpsguard starts")
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, cmd.Wait())
+	_ = in.Close()
+}
+
+func TestAnotherProcessCarriesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	service, _ := w.service(t)
+	withPassphrase(t, service)
+	id := hold(t, service, "two servers on one ledger")
+	for range 2 {
+		serving(t, w.env, "serve")
+	}
+	approve(t, service, id)
+	r := until(t, service, id, "it is done", func(r policy.Request) bool { return r.State == policy.StateDone })
+	assert.NotNil(t, r.Undo)
+	assert.Equal(t, 1, w.fake.Sent(vpsfake.Create))
+	assert.Equal(t, 1, w.fake.Sent(vpsfake.Overwrite))
+}

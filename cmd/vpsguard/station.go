@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/user"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/tools"
+)
+
+// instructions tell a model how the whole is meant.
+const instructions = "Snapshots and backups of VPS.org servers. Reads and creates are carried out at once. " +
+	"Restores and deletes are held until a person has confirmed them elsewhere: tell your user what would be lost " +
+	"and who can confirm, then follow the request with get_request. You cannot confirm anything yourself."
+
+// station is everything that a serving process runs: the ledger, the service,
+// the worker behind it and the MCP door before it.
+type station struct {
+	settings settings
+	log      *slog.Logger
+	ledger   *opening
+	account  *account
+	service  *policy.Service
+	worker   *worker
+	tools    *tools.Server
+
+	stopWork context.CancelFunc
+	working  sync.WaitGroup
+}
+
+// station wires a serving process. It returns before the ledger is open and
+// before anything was sent, so that a client is answered at once.
+func (p *program) station(ctx context.Context, s settings, label string, who func(clientName string) policy.Actor) (*station, error) {
+	client, err := connect(s)
+	if err != nil {
+		return nil, err
+	}
+	st := &station{settings: s, log: p.logger(s), account: &account{client: client}}
+	st.ledger = openBeside(context.WithoutCancel(ctx), p.openLedger(s, st.log), p.Now, st.log)
+	if st.service, err = newService(s, st.ledger, client, st.account); err == nil {
+		st.tools, err = tools.New(st.service, tools.Options{
+			Name: "vpsguard", Version: build().Version, Instructions: instructions, Label: label, Logger: st.log,
+			Actor: func(_ context.Context, clientName string) policy.Actor { return who(clientName) },
+		})
+	}
+	if err != nil {
+		_ = st.ledger.Close() // nothing was stored yet
+		return nil, err
+	}
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	st.stopWork = stop
+	st.worker = &worker{ledger: st.ledger, account: st.account, service: st.service, every: s.PollEvery, log: st.log}
+	if !s.ReadOnly {
+		st.working.Go(func() { st.worker.Run(work) })
+	}
+	st.log.InfoContext(ctx, "vpsguard starts", "version", build().Version, "api", client.BaseURL(),
+		"confirm", strings.Join(s.Confirm, ","), "read_only", s.ReadOnly)
+	return st, nil
+}
+
+// graceful is how long a stop may take: a call to the API that was sent is
+// waited for, so that its answer is recorded.
+func (st *station) graceful() time.Duration { return st.settings.APITimeout + 5*time.Second }
+
+// Close ends the work in flight and closes the ledger. What takes longer than a
+// graceful stop may is left to the next process.
+func (st *station) Close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), st.graceful())
+	defer cancel()
+	st.stopWork()
+	ended := make(chan struct{})
+	go func() { st.working.Wait(); close(ended) }()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		st.log.WarnContext(ctx, "some work is still in flight; the next process finds out what came of it")
+		return
+	}
+	if err := st.ledger.Close(); err != nil {
+		st.log.WarnContext(ctx, "the ledger could not be closed", "error", err)
+	}
+}
+
+// readiness tells for each part whether it is ready, and why not.
+func (st *station) readiness(ctx context.Context) map[string]string {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	parts := map[string]string{"ledger": ready, "account": ready, "worker": ready}
+	if _, err := st.ledger.Head(ctx); err != nil {
+		parts["ledger"] = public(err).Message
+	}
+	if _, err := st.account.Get(ctx); err != nil {
+		parts["account"] = public(err).Message
+	}
+	switch {
+	case st.settings.ReadOnly:
+		delete(parts, "worker")
+	case !st.worker.working.Load():
+		parts["worker"] = "it waits for the ledger and the account"
+	}
+	return parts
+}
+
+// ready is what a part that is ready says.
+const ready = "ready"
+
+// localUser is who runs this process, as the operating system says.
+func localUser() (subject, name string) {
+	u, err := user.Current()
+	if err != nil {
+		return "uid " + strconv.Itoa(os.Getuid()), "an unknown user"
+	}
+	name = u.Username
+	if u.Name != "" {
+		name = u.Name
+	}
+	return u.Username + " (uid " + u.Uid + ")", name
+}
+
+// overStdio is the actor of a client that started this process.
+func overStdio(clientName string) policy.Actor {
+	subject, name := localUser()
+	return policy.Actor{
+		Door: policy.DoorMCP, Subject: "stdio:" + subject, Name: "a program of " + name, Client: clientName,
+		Vouched: "operating system user that started it",
+	}
+}
+
+// overLoopback is the actor of a client that reached the port on this host.
+func overLoopback(clientName string) policy.Actor {
+	return policy.Actor{
+		Door: policy.DoorMCP, Subject: "loopback", Name: "a program on this host", Client: clientName,
+		Vouched: "nothing but that it runs on this host",
+	}
+}
+
+// atTerminal is the actor of somebody at the command line.
+func atTerminal() policy.Actor {
+	subject, name := localUser()
+	return policy.Actor{Door: policy.DoorTerminal, Subject: subject, Name: name, Vouched: "operating system user"}
+}

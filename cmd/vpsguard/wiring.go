@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/vpsguard/vpsguard/apiclient"
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/operations"
+)
+
+// logger writes to standard error, and nowhere else.
+func (p *program) logger(s settings) *slog.Logger {
+	var level slog.Level                        // info
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // was checked
+	o := &slog.HandlerOptions{Level: level}
+	p.log = slog.New(slog.NewTextHandler(p.Stderr, o))
+	if s.LogFormat == "json" {
+		p.log = slog.New(slog.NewJSONHandler(p.Stderr, o))
+	}
+	return p.log
+}
+
+// connect makes the client for the API. It sends nothing.
+func connect(s settings) (*apiclient.Client, error) {
+	if s.APIToken.Reveal() == "" {
+		return nil, errNoToken()
+	}
+	c, err := apiclient.New(s.APIURL, s.APIToken.Reveal(), apiclient.Options{
+		Timeout: s.APITimeout, UserAgent: "vpsguard/" + build().Version,
+	})
+	if err != nil {
+		return nil, usagef("VPSGUARD_API_URL or VPSGUARD_API_TOKEN cannot be used: %s", describe(err))
+	}
+	return c, nil
+}
+
+func errNoToken() error {
+	return usagef("VPSGUARD_API_TOKEN is not set; put the account's API token in it, or the name of its file in VPSGUARD_API_TOKEN_FILE (vpsguard sandbox needs none)")
+}
+
+// newService makes the one way for every call from its parts. Without a client
+// there are no operations, and what needs the account says so.
+func newService(s settings, l policy.Ledger, client *apiclient.Client, who *account) (*policy.Service, error) {
+	c := policy.Config{
+		Ledger: l, Ways: s.ways(), ReadOnly: s.ReadOnly, Passphrase: forPeople,
+		Random:        func(b []byte) { _, _ = rand.Read(b) }, // never fails
+		ApproveWithin: s.ApproveWithin, StartWithin: s.StartWithin,
+		CallTimeout: s.APITimeout, PollEvery: s.PollEvery,
+		SettleWithin: 4 * s.APITimeout,
+		Account:      func(context.Context) (policy.Account, error) { return policy.Account{}, errNoToken() },
+	}
+	if client != nil {
+		c.Operations, c.Account = operations.Catalogue(client), who.Get
+	}
+	return policy.NewService(c)
+}
+
+// openLedger opens the ledger of the settings, and makes it where there is none.
+func (p *program) openLedger(s settings, log *slog.Logger) func(context.Context) (*ledger.Ledger, error) {
+	return func(ctx context.Context) (*ledger.Ledger, error) {
+		return ledger.Open(ctx, s.Database, ledger.Options{Now: p.Now, Logger: log})
+	}
+}
+
+// errNoLedger says that there is nothing to look at. Opening would make an empty
+// ledger, which is a wrong answer to an auditor.
+func errNoLedger(s settings) error {
+	path := strings.TrimPrefix(s.Database, "sqlite:")
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return policy.Errorf(policy.NotFound, "there is no ledger at %s", policy.Clean(path, 300)).
+			WithHint("VPSGUARD_DATABASE says where it is; a server that runs there makes it.")
+	}
+	return nil
+}

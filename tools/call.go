@@ -1,0 +1,107 @@
+package tools
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/mark3labs/mcp-go/mcp"
+	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+// answer is the one handler of all tools.
+func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.work, cancel)()
+	d := s.tools[req.Params.Name]
+	out, err := s.caller.Call(ctx, policy.Call{
+		Actor: s.Actor(ctx, clientName(ctx)), Operation: d.Name, Arguments: arguments(req),
+	})
+	switch {
+	case err != nil:
+	case out.Listing != nil && d.Rows != "":
+		return s.listing(d, *out.Listing)
+	case out.Standing != nil && d.Rows == "":
+		return s.standing(*out.Standing)
+	default:
+		err = fmt.Errorf("an outcome of %s that its descriptor does not describe", d.Name)
+	}
+	e := policy.Public(err)
+	if e.Kind == policy.Internal || e.Kind == policy.Unavailable || e.Kind == policy.Uncertain {
+		s.Logger.WarnContext(ctx, "a call failed", "operation", d.Name, "kind", e.Kind, "error", err)
+	}
+	return s.failed(e), nil
+}
+
+// arguments are the bytes that the client sent. The library decodes numbers to
+// floats beside them, where 2^53+1 and 1.0 look like other numbers.
+func arguments(req mcp.CallToolRequest) json.RawMessage {
+	if raw, ok := req.GetRawArguments().(json.RawMessage); ok {
+		return raw
+	}
+	raw, err := json.Marshal(req.Params.Arguments) // a call that never was a message
+	if err != nil {
+		return json.RawMessage("[]") // refused as no object
+	}
+	return raw
+}
+
+// clientName is what the client calls itself: in its initialize, or in each
+// request from 2026-07-28 on; the library keeps either in the session.
+func clientName(ctx context.Context) string {
+	if session, ok := server.ClientSessionFromContext(ctx).(server.SessionWithClientInfo); ok {
+		return session.GetClientInfo().Name
+	}
+	return ""
+}
+
+// recovered turns a panic into an error result that tells nothing from inside.
+// The library's own recovery shows the panic's text to the client.
+func (s *Server) recovered(next server.ToolHandlerFunc) server.ToolHandlerFunc {
+	return func(ctx context.Context, req mcp.CallToolRequest) (result *mcp.CallToolResult, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				s.Logger.ErrorContext(ctx, "a call panicked",
+					"operation", req.Params.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				result, err = s.failed(policy.Public(fmt.Errorf("panic: %v", p))), nil
+			}
+		}()
+		return next(ctx, req)
+	}
+}
+
+// notified is set when a handler has sent a notification.
+type notified struct{ atomic.Bool }
+
+type notifiedKey struct{}
+
+// notify sends a notification that belongs to the call of this context.
+func notify(ctx context.Context, method string, params map[string]any) error {
+	if n, ok := ctx.Value(notifiedKey{}).(*notified); ok {
+		n.Store(true)
+	}
+	return server.ServerFromContext(ctx).SendNotificationToClient(ctx, method, params)
+}
+
+// settled lets a handler that has notified return a moment after its last
+// notification: otherwise the answer overtakes it, and over HTTP mcp-go v1.2.1
+// then drops it (issue 969 there).
+func settled(next server.ToolHandlerFunc) server.ToolHandlerFunc {
+	return func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		var n notified
+		result, err := next(context.WithValue(ctx, notifiedKey{}, &n), req)
+		if n.Load() {
+			select {
+			case <-time.After(2 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		return result, err
+	}
+}
