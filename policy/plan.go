@@ -68,9 +68,10 @@ const (
 
 // StepPlan is one step of a plan.
 type StepPlan struct {
-	Name   string        `json:"name"`   // safety_copy, or the operation's name
-	Effect Effect        `json:"effect"` // what this step does
-	Within time.Duration `json:"within"` // how long it is watched
+	Name   string        `json:"name"`            // safety_copy, or the operation's name
+	Effect Effect        `json:"effect"`          // what this step does
+	Makes  string        `json:"makes,omitempty"` // the kind of recovery point that it makes
+	Within time.Duration `json:"within"`          // how long it is watched
 }
 
 // Plan is what would happen, as people are shown it. It is stored with its

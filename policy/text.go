@@ -13,6 +13,9 @@ import (
 // white space becomes single spaces, and what is longer than limit code points
 // is cut with "…". It does not escape for any markup; that is the door's part.
 func Clean(s string, limit int) string {
+	if len(s) <= limit && tidy(s) {
+		return s
+	}
 	if len(s) > 8*limit+64 { // never walk a megabyte to show forty characters
 		s = s[:8*limit+64]
 	}
@@ -39,16 +42,33 @@ func Clean(s string, limit int) string {
 	return strings.TrimRight(string(out[:max(limit-1, 0)]), " ") + "…"
 }
 
+// tidy tells whether a text is clean as it is: most are.
+func tidy(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' || s[i] == ' ' && (i == 0 || i == len(s)-1 || s[i+1] == ' ') {
+			return false
+		}
+	}
+	return true
+}
+
 // Fit makes foreign text fit to be shown in a line of a list: [Clean], and at
-// most limit bytes long.
+// most limit bytes long, also in JSON, where a quote and a backslash are two.
 func Fit(s string, limit int) string {
 	s = Clean(s, limit)
-	if len(s) <= limit {
+	size := len(s) + strings.Count(s, `"`) + strings.Count(s, `\`)
+	if size <= limit {
 		return s
 	}
-	cut := max(limit-len("…"), 0)
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
+	cut, left := 0, limit-len("…")
+	for i, r := range s {
+		if left -= utf8.RuneLen(r); r == '"' || r == '\\' {
+			left--
+		}
+		if left < 0 {
+			break
+		}
+		cut = i + utf8.RuneLen(r)
 	}
 	return s[:cut] + "…"
 }

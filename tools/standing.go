@@ -104,7 +104,7 @@ func (s *Server) request(st policy.Standing) requestResult {
 		Rules:     cleaned(r.Conditions.Rules),
 		Approvals: approvals{Needed: r.Conditions.Approvals, Given: []approval{}}, ConfirmWith: []string{},
 		WaitsFor: append([]string{}, st.WaitsFor...), ApproveBy: stamp(r.ApproveBy), StartBy: stamp(r.StartBy),
-		Steps: []stepResult{}, Result: s.ended(r),
+		Steps: []stepResult{}, Result: endingOf(r),
 	}
 	if out.Requester.Name == "" {
 		out.Requester.Name = policy.Clean(r.Actor.Subject, 80)
@@ -120,18 +120,18 @@ func (s *Server) request(st policy.Standing) requestResult {
 			out.ConfirmWith = append(out.ConfirmWith, w.Says())
 		}
 	}
-	for i, step := range r.Steps {
-		told := stepResult{step.Name, step.Effect, step.State, stamp(step.StartedAt), s.made(r, i), policy.Clean(step.Note, mostLine)}
+	for _, step := range r.Steps {
+		told := stepResult{step.Name, step.Effect, step.State, stamp(step.StartedAt), made(step), policy.Clean(step.Note, mostLine)}
 		out.Steps = append(out.Steps, told)
 	}
 	return out
 }
 
 // ended tells what came of a request, where something has.
-func (s *Server) ended(r policy.Request) *ending {
+func endingOf(r policy.Request) *ending {
 	out := ending{Why: policy.Clean(r.Why, mostLine), EndedAt: stamp(r.EndedAt)}
 	if last := len(r.Steps) - 1; last >= 0 && r.Steps[last].Effect == policy.Create && r.State == policy.StateDone {
-		out.Created = s.made(r, last)
+		out.Created = made(r.Steps[last])
 	}
 	if r.Undo != nil {
 		out.Undo = point(*r.Undo)
@@ -143,19 +143,11 @@ func (s *Server) ended(r policy.Request) *ending {
 }
 
 // made is the recovery point that a step has made.
-func (s *Server) made(r policy.Request, i int) *pointResult {
-	step := r.Steps[i]
+func made(step policy.Step) *pointResult {
 	if step.PointID == 0 {
 		return nil
 	}
-	kind := s.tools[r.Operation].Noun // what the catalogue says that the operation is about
-	switch {
-	case step.Name == policy.StepSafetyCopy:
-		kind = string(r.Plan.SafetyCopy)
-	case kind == "": // an operation that is not offered here
-		kind = "recovery point"
-	}
-	return &pointResult{kind, step.PointID, policy.Clean(step.PointName, 64)}
+	return &pointResult{step.Makes, step.PointID, policy.Clean(step.PointName, 64)}
 }
 
 func point(p policy.Point) *pointResult {

@@ -25,7 +25,7 @@ func (s *Server) told(st policy.Standing) string {
 		t.plan(r)
 	}
 	t.clocks(r, st.Now)
-	s.steps(&t, r)
+	steps(&t, r)
 	t.asked(r)
 	if len(st.WaitsFor) > 0 {
 		t.say("It waits for %s to end first.", strings.Join(st.WaitsFor, ", "))
@@ -144,15 +144,15 @@ func (t *lines) clocks(r policy.Request, now time.Time) {
 }
 
 // steps tells what came of it so far.
-func (s *Server) steps(t *lines, r policy.Request) {
+func steps(t *lines, r policy.Request) {
 	last := ""
-	for i, step := range r.Steps {
+	for _, step := range r.Steps {
 		if r.Steps[0].State == policy.StepWaiting {
 			break
 		}
 		told := string(step.State)
-		if made := s.made(r, i); made != nil {
-			told += ", " + made.String()
+		if p := made(step); p != nil {
+			told += ", " + p.String()
 		}
 		if last = step.Note; last != "" {
 			told += ": " + last

@@ -19,7 +19,7 @@ func (h house) createBackup() policy.Operation {
 			if err != nil {
 				return policy.Plan{}, err
 			}
-			p := created(sc, kindBackup, "", policy.StepPlan{Name: "create_backup", Effect: policy.Create, Within: backupWithin},
+			p := created(sc, kindBackup, "", policy.StepPlan{Name: "create_backup", Effect: policy.Create, Makes: kindBackup, Within: backupWithin},
 				map[string]string{"description": in.Arguments.Text("description")})
 			if used := sc.count(isManualBackup); used >= maxBackups {
 				return p, policy.Errorf(policy.Conflict, "%s has %d of %d manual backups; the oldest are %s",
@@ -37,7 +37,7 @@ func (h house) createBackup() policy.Operation {
 			b, err := h.api.CreateBackup(ctx, apiclient.NewBackup{
 				ServerID: plan.Server.ID, Description: described(p, plan.Params["description"]),
 			})
-			return made(b.ID, b.Description, b.Message), told("the backup", err)
+			return made(b.ID, unmarked(b.Description), b.Message), told("the backup", err)
 		},
 		Look: func(ctx context.Context, p policy.Permit) (policy.Sight, error) {
 			return h.lookMade(ctx, p, kindBackup)

@@ -28,7 +28,7 @@ func (h house) createSnapshot() policy.Operation {
 			if err != nil {
 				return policy.Plan{}, err
 			}
-			p := created(sc, kindSnapshot, name, policy.StepPlan{Name: "create_snapshot", Effect: policy.Create, Within: snapshotWithin},
+			p := created(sc, kindSnapshot, name, policy.StepPlan{Name: "create_snapshot", Effect: policy.Create, Makes: kindSnapshot, Within: snapshotWithin},
 				map[string]string{"name": name, "description": in.Arguments.Text("description")})
 			if used := sc.count(isSnapshot); used >= maxSnapshots {
 				return p, policy.Errorf(policy.Conflict, "%s has %d of %d snapshots; the oldest are %s",

@@ -11,9 +11,9 @@ import (
 // Sizes of foreign text in a row, in bytes: a row stays below 100 bytes of text
 // and, with its structured form, below 400.
 const (
-	nameBytes   = 48
+	nameBytes   = 40
 	serverBytes = 32
-	aboutBytes  = 40
+	aboutBytes  = 36
 )
 
 type serverRef struct {

@@ -72,7 +72,9 @@ func (sc scene) withCopy(p policy.Plan, r *policy.Request) (policy.Plan, error) 
 	if sc.server.Status == apiclient.ServerActive {
 		p.Warnings = append(p.Warnings, "the server is running, so the safety copy will be crash-consistent")
 	}
-	p.Steps = append([]policy.StepPlan{{Name: policy.StepSafetyCopy, Effect: policy.Create, Within: copyWithin}}, p.Steps...)
+	p.Steps = append([]policy.StepPlan{{
+		Name: policy.StepSafetyCopy, Effect: policy.Create, Makes: string(p.SafetyCopy), Within: copyWithin,
+	}}, p.Steps...)
 	return p, nil
 }
 
