@@ -25,8 +25,10 @@ func TestRetryAfterIsObeyedUpToTheDeadline(t *testing.T) {
 		reason                 string
 	}{
 		{"seconds are waited for", "7", "", 0, 14 * time.Second, 3, 7 * time.Second, "two pauses"},
-		{"a date is read against the answer's own", "Mon, 02 Jan 2006 15:04:13 GMT", date, 0, 16 * time.Second, 3, 8 * time.Second,
-			"the clocks of the two ends need not agree"},
+		{
+			"a date is read against the answer's own", "Mon, 02 Jan 2006 15:04:13 GMT", date, 0, 16 * time.Second, 3, 8 * time.Second,
+			"the clocks of the two ends need not agree",
+		},
 		{"a date gone by asks for nothing", "Mon, 02 Jan 2006 15:04:00 GMT", date, 0, 0, 3, 0, "the usual back-off"},
 		{"zero is the usual back-off", "0", "", 0, 0, 3, 0, "no hammering"},
 		{"nonsense is the usual back-off", "soon", "", 0, 0, 3, 0, "not documented, so anything may come"},

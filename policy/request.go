@@ -77,7 +77,7 @@ type Step struct {
 	Note      string    `json:"note,omitempty"`
 }
 
-// Step names that are not an operation's.
+// StepSafetyCopy is the one step that is not named after its operation.
 const StepSafetyCopy = "safety_copy"
 
 // Current is the index of the first step that is not done; len(Steps) where all are.

@@ -14,8 +14,10 @@ const (
 	// BasePath is where the API lives below the host.
 	BasePath = "/api/v1"
 
-	// MaxSnapshots and MaxManualBackups are the documented limits for one server.
-	MaxSnapshots     = 5
+	// MaxSnapshots is the documented limit for one server.
+	MaxSnapshots = 5
+	// MaxManualBackups is the documented limit for one server; automatic ones do
+	// not count.
 	MaxManualBackups = 10
 )
 

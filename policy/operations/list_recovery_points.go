@@ -57,7 +57,9 @@ func (h house) listRecoveryPoints() policy.Operation {
 			sc := scene{server, found, now}
 			d := pointsDetail{
 				serverRef{server.ID, policy.Fit(server.Name, 64)},
-				slots{sc.count(isSnapshot), maxSnapshots}, slots{sc.count(isManualBackup), maxBackups}, nil,
+				slots{sc.count(isSnapshot), maxSnapshots},
+				slots{sc.count(isManualBackup), maxBackups},
+				nil,
 			}
 			good := "no good recovery point"
 			if p, ok := freshest(found); ok {

@@ -253,7 +253,6 @@ func isSnapshot(p point) bool { return p.Kind == kindSnapshot }
 func isManualBackup(p point) bool {
 	return p.Kind == kindBackup && p.backupType == apiclient.BackupManual
 }
-func isGood(p point) bool { return p.good() }
 
 // oldest names a few points, the oldest first, for whoever has to free a slot.
 func (sc scene) oldest(is func(point) bool) string {
