@@ -14,6 +14,27 @@ import (
 // deleteWithin is how long a delete whose answer was lost is looked for often.
 const deleteWithin = 10 * time.Minute
 
+// remove makes an operation that deletes a kind of recovery point; send is the
+// one call that does it.
+func (h house) remove(d policy.Descriptor, kind string, send func(ctx context.Context, id int64) error) policy.Operation {
+	d.Effect = policy.Delete
+	d.Arguments = []policy.Argument{serverArgument, pointArgument(kind), reasonArgument}
+	return policy.Operation{
+		Descriptor: d,
+		Plan: func(ctx context.Context, in policy.PlanInput) (policy.Plan, error) {
+			return h.planDelete(ctx, in, kind, d.Name)
+		},
+		Apply: func(ctx context.Context, p policy.Permit) (policy.Answer, error) {
+			if !p.Valid() {
+				return policy.Answer{}, errNoPermit()
+			}
+			target := p.Request().Plan.Target
+			return policy.Answer{Done: true, Message: target.String() + " was deleted"}, told("the delete", send(ctx, target.ID))
+		},
+		Look: h.lookDelete,
+	}
+}
+
 // planDelete plans the removal of a recovery point of either kind.
 func (h house) planDelete(ctx context.Context, in policy.PlanInput, kind, name string) (policy.Plan, error) {
 	sc, err := h.scene(ctx, in)

@@ -10,6 +10,30 @@ import (
 	"github.com/vpsguard/vpsguard/policy"
 )
 
+// restore makes an operation that overwrites a server from a kind of recovery
+// point; send is the one call that does it.
+func (h house) restore(d policy.Descriptor, kind string, send func(context.Context, policy.Plan) (apiclient.RestoreStarted, error)) policy.Operation {
+	d.Effect = policy.Overwrite
+	d.Arguments = []policy.Argument{serverArgument, pointArgument(kind), reasonArgument, copyArgument}
+	return policy.Operation{
+		Descriptor: d,
+		Plan: func(ctx context.Context, in policy.PlanInput) (policy.Plan, error) {
+			return h.planRestore(ctx, in, kind, d.Name)
+		},
+		Apply: func(ctx context.Context, p policy.Permit) (policy.Answer, error) {
+			switch {
+			case !p.Valid():
+				return policy.Answer{}, errNoPermit()
+			case p.Step().Name == policy.StepSafetyCopy:
+				return h.applyCopy(ctx, p)
+			}
+			s, err := send(ctx, p.Request().Plan)
+			return restored(s), told("the restore", err)
+		},
+		Look: h.lookRestore,
+	}
+}
+
 // planRestore plans an overwrite from a recovery point of either kind.
 func (h house) planRestore(ctx context.Context, in policy.PlanInput, kind, name string) (policy.Plan, error) {
 	sc, err := h.scene(ctx, in)
