@@ -52,6 +52,12 @@ type Account struct {
 	Owner string `json:"owner,omitempty"` // from account/me; empty where it cannot be read
 }
 
+// mayBe tells whether two accounts cannot be told apart: where an owner could
+// not be read, the servers may be the same.
+func (a Account) mayBe(b Account) bool {
+	return a.URL == b.URL && (a.Owner == b.Owner || a.Owner == "" || b.Owner == "")
+}
+
 // String is for people.
 func (a Account) String() string {
 	if a.Owner == "" {

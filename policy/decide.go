@@ -129,8 +129,11 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 	}
 	var r Request
 	err = s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, old Request) (err error) {
-		if old.State != StateUncertain {
+		switch {
+		case old.State != StateUncertain:
 			return Errorf(Conflict, "%s is %s; only an uncertain request can be settled", id, old.At(now).State)
+		case v.Digest != old.Plan.Digest:
+			return Errorf(Stale, "what you were shown is not %s", id).WithHint("Look at it again.")
 		}
 		old.Why = "settled as " + string(to) + " by " + v.By.String()
 		if note := Clean(v.Note, 500); note != "" {

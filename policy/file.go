@@ -113,7 +113,7 @@ func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, 
 	if err != nil {
 		return r, false, err
 	}
-	return r, false, tx.Nudge(ctx, r, r.DueAt)
+	return r, false, nudgeSoon(ctx, tx, r, now)
 }
 
 // repeated finds the request that a call repeats: one that is still open, or a
@@ -138,50 +138,74 @@ func repeated(ctx context.Context, from Reader, r Request, now time.Time) (Reque
 	return r, false, nil
 }
 
-// Limits on asking, so that people are not worn down.
+// Limits on asking, so that neither people nor the ledger are worn down.
 const (
-	repeatWithin  = 2 * time.Minute  // a create that ended is not made again
-	denialHolds   = 10 * time.Minute // after a denial, no model asks again
-	mostHeldMCP   = 5                // open held requests of one MCP actor
-	mostHeldHuman = 25               // and of one person
-	maxWait       = 50 * time.Second // of one call; clients give up at 60 s
+	repeatWithin = 2 * time.Minute  // a create that ended is not made again
+	denialHolds  = 10 * time.Minute // after a denial, no model asks again
+	filedWithin  = 10 * time.Minute // what counts as lately
+	maxWait      = 50 * time.Second // of one call; clients give up at 60 s
+)
+
+// limits are how much one actor may have open, and file lately.
+type limits struct{ held, creates, lately int }
+
+var (
+	ofPrograms = limits{held: 5, creates: 10, lately: 40}
+	ofPeople   = limits{held: 25, creates: 25, lately: 200}
 )
 
 func mayAsk(ctx context.Context, tx Tx, r Request, now time.Time) error {
-	if r.Conditions.Approvals == 0 {
-		return nil
-	}
+	most := ofPeople
 	if r.Actor.Door == DoorMCP {
-		denied, _, err := tx.Requests(ctx, Filter{
-			Account: &r.Account, Aim: r.Aim, States: []State{StateDenied}, EndedAfter: now.Add(-denialHolds), Limit: 1,
-		})
-		if err != nil {
+		most = ofPrograms
+		if err := denied(ctx, tx, r, now); err != nil {
 			return err
 		}
-		if len(denied) > 0 {
-			until := denied[0].EndedAt.Add(denialHolds)
-			return Errorf(Forbidden, "a person denied exactly this %s (%s); it cannot be asked again by a program until %s",
-				Ago(denied[0].EndedAt, now), denied[0].ID, Stamp(until)).WithHint("Tell your user that it was denied, and stop here.")
-		}
 	}
-	held, _, err := tx.Requests(ctx, Filter{Account: &r.Account, Actor: r.Actor.Key(), States: []State{StateHeld}})
+	open, err := all(ctx, tx, Filter{Account: &r.Account, Actor: r.Actor.Key(), States: OpenStates(), NoTotal: true})
 	if err != nil {
 		return err
 	}
-	most, open := mostHeldHuman, 0
-	if r.Actor.Door == DoorMCP {
-		most = mostHeldMCP
-	}
-	for _, h := range held {
-		if h.At(now).State == StateHeld {
-			open++
+	held, creates := 0, 0
+	for _, o := range open {
+		switch o = o.At(now); {
+		case o.State == StateHeld:
+			held++
+		case o.State.Open() && o.Effect == Create:
+			creates++
 		}
 	}
-	if open >= most {
-		return Errorf(Conflict, "%d of your requests wait for confirmation already; that is the most", open).
+	waits := r.Conditions.Approvals > 0
+	switch {
+	case waits && held >= most.held:
+		return Errorf(Conflict, "%d of your requests wait for confirmation already; that is the most", held).
 			WithHint("Wait for a decision, or withdraw one.")
+	case !waits && creates >= most.creates:
+		return Errorf(Conflict, "%d of your creates are under way already; that is the most", creates).
+			WithHint("Wait until one is complete.")
+	}
+	latest, _, err := tx.Requests(ctx, Filter{Account: &r.Account, Actor: r.Actor.Key(), Limit: most.lately, NoTotal: true})
+	if err != nil || len(latest) < most.lately {
+		return err
+	}
+	if first := latest[len(latest)-1].FiledAt; now.Sub(first) < filedWithin {
+		return Errorf(Conflict, "you have filed %d requests within %s; that is the most", most.lately, Span(filedWithin)).
+			WithHint("The next is taken %s.", Ago(first.Add(filedWithin), now))
 	}
 	return nil
+}
+
+// denied refuses a program what a person has denied lately, whoever asked then.
+func denied(ctx context.Context, tx Tx, r Request, now time.Time) error {
+	found, _, err := tx.Requests(ctx, Filter{
+		Account: &r.Account, Aim: r.Aim, States: []State{StateDenied}, EndedAfter: now.Add(-denialHolds), Limit: 1, NoTotal: true,
+	})
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	until := found[0].EndedAt.Add(denialHolds)
+	return Errorf(Forbidden, "a person denied exactly this %s (%s); it cannot be asked again by a program until %s",
+		Ago(found[0].EndedAt, now), found[0].ID, Stamp(until)).WithHint("Tell your user that it was denied, and stop here.")
 }
 
 func (s *Service) random(n int) string {

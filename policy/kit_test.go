@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -44,7 +46,8 @@ type house struct {
 	url    string
 	ledger *policytest.Memory
 	sent   *sendings
-	bare   bool // no passphrase is set when a service is made
+	before atomic.Pointer[func(*http.Request)] // called before each request to VPS.org
+	bare   bool                                // no passphrase is set when a service is made
 }
 
 // sendings counts what was handed to the API's client, by request and step.
@@ -72,12 +75,19 @@ type cleaner interface {
 func newHouse(tb cleaner) *house {
 	clock := policytest.NewClock()
 	fake := vpsfake.New(vpsfake.Options{Now: clock.Now, CreateTakes: 4 * time.Minute, RestoreTakes: 8 * time.Minute})
-	web := httptest.NewServer(fake)
-	tb.Cleanup(web.Close)
-	return &house{
-		tb: tb, clock: clock, fake: fake, url: web.URL + vpsfake.BasePath,
+	h := &house{
+		tb: tb, clock: clock, fake: fake,
 		ledger: policytest.NewMemory(clock.Now), sent: &sendings{count: map[string]int{}},
 	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if before := h.before.Load(); before != nil {
+			(*before)(r)
+		}
+		fake.ServeHTTP(w, r)
+	}))
+	tb.Cleanup(web.Close)
+	h.url = web.URL + vpsfake.BasePath
+	return h
 }
 
 // quick is a passphrase hash for tests that need no slowness.

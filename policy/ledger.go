@@ -90,4 +90,8 @@ type Filter struct {
 	DueBy      time.Time // DueAt is set, and not later
 	Before     int64     // cursor: Seq is smaller
 	Limit      int       // at most 1000; 0 means 1000
+	NoTotal    bool      // the total is not asked for, and may be anything
 }
+
+// mostRows is how many requests [Reader.Requests] gives at most.
+const mostRows = 1000

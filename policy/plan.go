@@ -48,10 +48,14 @@ func (p Point) Is(q Point) bool { return p.Kind == q.Kind && p.ID == q.ID }
 
 // String is for people.
 func (p Point) String() string {
-	if p.Name == "" {
+	switch {
+	case p.Name == "":
 		return fmt.Sprintf("%s %d", p.Kind, p.ID)
+	case p.Kind == "backup": // has no name, only somebody's words
+		return fmt.Sprintf("%s %d, described as %q", p.Kind, p.ID, Clean(p.Name, 64))
+	default:
+		return fmt.Sprintf("%s %d %q", p.Kind, p.ID, Clean(p.Name, 64))
 	}
-	return fmt.Sprintf("%s %d %q", p.Kind, p.ID, Clean(p.Name, 64))
 }
 
 // CopyKind says what is taken before an overwrite.

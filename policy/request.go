@@ -132,13 +132,20 @@ func (r Request) String() string { return fmt.Sprintf("%s %s: %s", r.ID, r.Plan.
 // blockedBy tells whether r must not start a step while the open request o is
 // as it is: nothing starts while an overwrite on the server runs or is
 // uncertain, an overwrite waits for everything that runs, and nothing deletes a
-// recovery point that an open request uses.
+// recovery point that an open request uses. Deletes go one after the other, lest
+// each counts on what the other takes away. A create does not push in before an
+// overwrite that people have approved.
 func (r Request) blockedBy(o Request) bool {
-	if o.ID == r.ID || o.Account != r.Account || o.Plan.Server.ID != r.Plan.Server.ID || !o.State.Open() {
+	if o.ID == r.ID || !o.Account.mayBe(r.Account) || o.Plan.Server.ID != r.Plan.Server.ID || !o.State.Open() {
 		return false
 	}
-	busy := o.State == StateRunning || o.State == StateUncertain
-	if busy && (o.Effect.Destroys() && o.Effect != Delete || r.Effect.Destroys() && r.Effect != Delete) {
+	overwrites := func(e Effect) bool { return e.Destroys() && e != Delete }
+	switch busy := o.State == StateRunning || o.State == StateUncertain; {
+	case busy && (overwrites(o.Effect) || overwrites(r.Effect)):
+		return true
+	case busy && o.Effect == Delete && r.Effect == Delete:
+		return true
+	case o.State == StateApproved && overwrites(o.Effect) && r.Effect == Create:
 		return true
 	}
 	return r.Effect == Delete && r.Plan.Target != nil && o.Uses(*r.Plan.Target)

@@ -97,6 +97,13 @@ func (s *Service) listRequests(ctx context.Context, c Call, a Arguments) (Outcom
 		}
 		f.Before = seq
 	}
+	if c.Actor.Door != DoorTerminal { // others see what is theirs
+		account, err := s.Account(ctx)
+		if err != nil {
+			return Outcome{}, err
+		}
+		f.Account = &account
+	}
 	found, total, err := s.Ledger.Requests(ctx, f)
 	if err != nil {
 		return Outcome{}, err
@@ -126,10 +133,19 @@ func (s *Service) listRequests(ctx context.Context, c Call, a Arguments) (Outcom
 	return Outcome{Listing: l}, nil
 }
 
-func (s *Service) getRequest(ctx context.Context, _ Call, a Arguments) (Outcome, error) {
+func (s *Service) getRequest(ctx context.Context, c Call, a Arguments) (Outcome, error) {
 	id, err := ParseRequestID(a.Text("request_id"))
 	if err != nil {
 		return Outcome{}, err
+	}
+	if c.Actor.Door != DoorTerminal {
+		account, err := s.Account(ctx)
+		if err != nil {
+			return Outcome{}, err
+		}
+		if r, err := s.Ledger.Request(ctx, id); err == nil && r.Account != account {
+			return Outcome{}, Errorf(NotFound, "there is no request %s", id)
+		}
 	}
 	if wait := time.Duration(a.Number("wait_seconds", 0)) * time.Second; wait > 0 {
 		s.awaitChange(ctx, id, wait)
@@ -179,10 +195,26 @@ func (s *Service) Show(ctx context.Context, id string) (Standing, error) {
 	return st, nil
 }
 
-// openOn gives the open requests on a request's server.
+// openOn gives the open requests on a request's server, of every account that
+// may be the same.
 func openOn(ctx context.Context, from Reader, r Request) ([]Request, error) {
-	found, _, err := from.Requests(ctx, Filter{Account: &r.Account, ServerID: r.Plan.Server.ID, States: OpenStates()})
-	return found, err
+	found, err := all(ctx, from, Filter{ServerID: r.Plan.Server.ID, States: OpenStates()})
+	return slices.DeleteFunc(found, func(o Request) bool { return !o.Account.mayBe(r.Account) }), err
+}
+
+// all gives every request that a filter lets through, page by page: what is
+// decided on must not depend on how many others there are.
+func all(ctx context.Context, from Reader, f Filter) (out []Request, err error) {
+	for {
+		page, _, err := from.Requests(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		if out = append(out, page...); len(page) < mostRows {
+			return out, nil
+		}
+		f.Before = page[len(page)-1].Seq
+	}
 }
 
 // awaitChange returns when the request's state changed, or the time is over.

@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -43,7 +45,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	due, _, err := s.Ledger.Requests(ctx, Filter{Account: &account, States: OpenStates(), DueBy: now})
+	due, err := all(ctx, s.Ledger, Filter{Account: &account, States: OpenStates(), DueBy: now, NoTotal: true})
 	if err != nil {
 		return 0, err
 	}
@@ -53,11 +55,11 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 		errs []error
 		slot = make(chan struct{}, 4)
 	)
-	for _, r := range due {
+	for _, r := range slices.Backward(due) { // the oldest first
 		slot <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slot }()
-			if _, err := s.Advance(ctx, r.ID); err != nil {
+			if err := s.safely(ctx, r.ID); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, err)
@@ -66,6 +68,17 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	}
 	all.Wait()
 	return len(due), errors.Join(errs...)
+}
+
+// safely keeps a panic about one request from ending the others' sweep.
+func (s *Service) safely(ctx context.Context, id string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = Errorf(Internal, "advancing %s failed", id).Because(fmt.Errorf("panic: %v", p))
+		}
+	}()
+	_, err = s.Advance(ctx, id)
+	return err
 }
 
 func (s *Service) enter(id string) bool {
@@ -187,7 +200,7 @@ func (s *Service) putAs(ctx context.Context, tx Tx, r Request, e Event, to State
 		return r, err
 	}
 	if r.State.Open() {
-		return r, tx.Nudge(ctx, r, r.DueAt)
+		return r, nudgeSoon(ctx, tx, r, now)
 	}
 	others, err := openOn(ctx, tx, r)
 	if err != nil {
@@ -201,6 +214,15 @@ func (s *Service) putAs(ctx context.Context, tx Tx, r Request, e Event, to State
 		}
 	}
 	return r, nil
+}
+
+// nudgeSoon nudges for what is due within a minute. What is due later is left
+// to the sweep, so that jobs do not pile up behind requests that ended.
+func nudgeSoon(ctx context.Context, tx Tx, r Request, now time.Time) error {
+	if r.DueAt.Sub(now) > time.Minute {
+		return nil
+	}
+	return tx.Nudge(ctx, r, r.DueAt)
 }
 
 // itself is the actor of what the program does by itself.

@@ -32,6 +32,10 @@ func (s *Service) start(ctx context.Context, r Request) (time.Duration, error) {
 	if !ok || op.Plan == nil {
 		return again, s.stale(ctx, r, "this version knows no operation "+r.Operation)
 	}
+	head, err := s.Ledger.Head(ctx) // before anything is read
+	if err != nil {
+		return s.PollEvery, err
+	}
 	why, err := s.moved(ctx, op, r)
 	if err != nil {
 		return s.PollEvery, err // reads that fail leave it as it is until its clock ends
@@ -39,7 +43,7 @@ func (s *Service) start(ctx context.Context, r Request) (time.Duration, error) {
 	if why != "" {
 		return again, s.stale(ctx, r, why)
 	}
-	begun, wait, err := s.begin(ctx, r)
+	begun, wait, err := s.begin(ctx, r, head)
 	if err != nil || wait != 0 {
 		return wait, err
 	}
@@ -82,11 +86,16 @@ func (s *Service) moved(ctx context.Context, op Operation, r Request) (string, e
 }
 
 // begin re-checks everything in one transaction and records the start. Only
-// then may the step be sent. A wait says that it must not start yet.
-func (s *Service) begin(ctx context.Context, seen Request) (begun Request, wait time.Duration, err error) {
+// then may the step be sent. A wait says that it must not start yet. read is the
+// audit's head from before the plan was made again: what another request has
+// begun to destroy since then, that plan has not seen.
+func (s *Service) begin(ctx context.Context, seen Request, read int64) (begun Request, wait time.Duration, err error) {
 	err = s.change(ctx, seen.ID, func(ctx context.Context, tx Tx, now time.Time, r Request) error {
 		wait = again
 		if r.Rev != seen.Rev || r.At(now).State == StateExpired {
+			return nil
+		}
+		if r.State == StateRunning && !now.Before(r.StartBy) {
 			return nil
 		}
 		if !r.Conditions.met(r, s.Ways) {
@@ -100,8 +109,8 @@ func (s *Service) begin(ctx context.Context, seen Request) (begun Request, wait 
 			wait = s.PollEvery
 			return nil
 		}
-		by, err := overwrittenBy(ctx, tx, r)
-		if err != nil {
+		by, since, err := begunOn(ctx, tx, r, read)
+		if err != nil || since {
 			return err
 		}
 		if by != "" {
@@ -116,7 +125,7 @@ func (s *Service) begin(ctx context.Context, seen Request) (begun Request, wait 
 		step := &r.Steps[i]
 		step.State, step.StartedAt = StepStarted, now
 		r.Fence++
-		if step.Effect == Overwrite {
+		if step.Effect.Destroys() {
 			r.Begun = head + 1
 		}
 		r.LeaseBy = now.Add(2*s.CallTimeout + time.Second)
@@ -130,18 +139,21 @@ func (s *Service) begin(ctx context.Context, seen Request) (begun Request, wait 
 	return begun, wait, err
 }
 
-// overwrittenBy names the request that overwrote the server since r was planned.
-func overwrittenBy(ctx context.Context, tx Tx, r Request) (string, error) {
-	found, _, err := tx.Requests(ctx, Filter{Account: &r.Account, ServerID: r.Plan.Server.ID, BegunAfter: r.Planned})
-	if err != nil {
-		return "", err
-	}
+// begunOn looks for what was begun on the server: by names the request that has
+// overwritten it since r was planned; since tells whether anything there began
+// to be destroyed after a record.
+func begunOn(ctx context.Context, tx Tx, r Request, after int64) (by string, since bool, err error) {
+	found, err := all(ctx, tx, Filter{ServerID: r.Plan.Server.ID, BegunAfter: min(r.Planned, after), NoTotal: true})
 	for _, o := range found {
-		if o.ID != r.ID && o.Begun > r.Planned && o.Steps[len(o.Steps)-1].State != StepFailed {
-			return o.ID, nil
+		if o.ID == r.ID || !o.Account.mayBe(r.Account) || o.Begun <= min(r.Planned, after) {
+			continue
+		}
+		since = since || o.Begun > after
+		if o.Effect == Overwrite && o.Begun > r.Planned && o.Steps[len(o.Steps)-1].State != StepFailed {
+			by = o.ID
 		}
 	}
-	return "", nil
+	return by, since, err
 }
 
 // send sends the step that was begun, once, and records what came back.

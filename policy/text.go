@@ -78,10 +78,10 @@ func Fit(s string, limit int) string {
 // private use, line separators and the fillers that draw as blanks.
 func hidden(r rune) bool {
 	switch r {
-	case '\u115F', '\u1160', '\u3164', '\uFFA0', '\u2800', '\u034F':
+	case '\u2800', '\uFFFC', '\U0001D159', '\U00016FE4':
 		return true
 	}
-	return unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector)
+	return unicode.In(r, unicode.C, unicode.Zl, unicode.Zp, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }
 
 // Plain tells whether a text is visible ASCII only, so that what a person reads

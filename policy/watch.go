@@ -153,6 +153,9 @@ func (s *Service) watch(ctx context.Context, r Request, now time.Time) (time.Dur
 	if failure != nil { // reading tells nothing now; the deadlines go on
 		sight = Sight{View: Pending}
 	}
+	if step.State == StepUncertain && step.Effect == Overwrite && now.Sub(step.StartedAt) > evidenceWithin {
+		sight.Seen = false // by now it may be another's
+	}
 	err := s.change(ctx, r.ID, func(ctx context.Context, tx Tx, now time.Time, fresh Request) error {
 		if fresh.Rev != r.Rev {
 			next = again
@@ -186,11 +189,16 @@ func learned(step Step, sight Sight) Step {
 // conclude decides what a sight means for the current step.
 func (s *Service) conclude(ctx context.Context, tx Tx, r Request, now time.Time, step Step, sight Sight) (time.Duration, error) {
 	i := r.Current()
+	if step.State == StepUncertain && sight.View == Absent && sight.Note != "" && now.Sub(step.LostAt) >= s.SettleWithin {
+		step.Note = sight.Note // for whoever has to settle it
+	}
 	news := step != r.Steps[i]
 	r.Steps = slices.Clone(r.Steps)
 	r.Steps[i] = step
 	late := now.Sub(step.StartedAt) >= step.Within
-	gone := step.State == StepUncertain && step.Effect != Overwrite && now.Sub(step.LostAt) >= s.SettleWithin
+	// No sign of a create proves, after a while, that it did not happen. A delete
+	// may be late, and an overwrite leaves no sign.
+	gone := step.State == StepUncertain && step.Effect == Create && now.Sub(step.LostAt) >= s.SettleWithin
 	switch {
 	case sight.View == Finished, sight.View == Unwatchable && step.State == StepAccepted:
 		return again, s.doneIn(ctx, tx, r, now, sight)
@@ -200,7 +208,7 @@ func (s *Service) conclude(ctx context.Context, tx Tx, r Request, now time.Time,
 		return again, s.failIn(ctx, tx, r, strings.TrimSpace("its answer was lost, and no sign of it was found. "+sight.Note))
 	case late && step.Effect == Overwrite && r.State == StateRunning:
 		return again, s.loseIn(ctx, tx, r, now, "it was accepted, but was not seen to end within "+Span(step.Within))
-	case late && step.Effect != Overwrite && step.State == StepAccepted:
+	case late && step.Effect == Create && step.State == StepAccepted:
 		return again, s.failIn(ctx, tx, r, strings.TrimSpace("it was accepted, but was not complete after "+Span(step.Within)+". "+sight.Note))
 	case news:
 		r.DueAt = now.Add(s.PollEvery)
@@ -211,6 +219,11 @@ func (s *Service) conclude(ctx context.Context, tx Tx, r Request, now time.Time,
 	}
 	return s.PollEvery, nil
 }
+
+// evidenceWithin is how long after its start a restore whose answer was lost is
+// taken for the one that makes the server restore; VPS.org needs at least five
+// minutes for one, and refuses another meanwhile.
+const evidenceWithin = 5 * time.Minute
 
 // rarely is how often an old uncertain request is looked at.
 const rarely = 5 * time.Minute

@@ -129,7 +129,7 @@ func readRequests(ctx context.Context, q querier, f policy.Filter) ([]policy.Req
 		out = append(out, r)
 	}
 	total := len(out)
-	if f.Before != 0 || total == limit { // otherwise these are all
+	if !f.NoTotal && (f.Before != 0 || total == limit) { // otherwise these are all
 		count, args := countSQL(f)
 		if err := q.QueryRow(ctx, count, args...).Scan(&total); err != nil {
 			return nil, 0, fmt.Errorf("counting requests: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vpsguard/vpsguard/apiclient"
 	"github.com/vpsguard/vpsguard/policy"
@@ -34,7 +35,7 @@ func (h house) lookMade(ctx context.Context, p policy.Permit, kind string) (poli
 		return policy.Sight{}, err
 	}
 	for _, f := range found {
-		if f.ID != step.PointID && (step.PointID != 0 || !strings.Contains(f.description, r.ID+" "+r.Mark)) {
+		if f.ID != step.PointID && (step.PointID != 0 || !marked(f, r, step)) {
 			continue
 		}
 		s := policy.Sight{View: policy.Pending, Seen: true, PointID: f.ID, Name: f.Name, Note: fmt.Sprintf("%s %d is %s", kind, f.ID, policy.Clean(f.Status, 40))}
@@ -48,6 +49,36 @@ func (h house) lookMade(ctx context.Context, p policy.Permit, kind string) (poli
 		return policy.Sight{View: policy.Broken, Note: fmt.Sprintf("%s %d vanished while it was being made", kind, step.PointID)}, nil
 	}
 	return policy.Sight{View: policy.Absent, Note: "VPS.org does not list it"}, nil
+}
+
+// clockSkew is how much VPS.org's clock may be behind ours.
+const clockSkew = 15 * time.Minute
+
+// marked tells whether a point is the one that a step has made: it carries the
+// request's mark at its end, is not older than the step, and has the name given.
+func marked(f point, r policy.Request, step policy.Step) bool {
+	name := r.Plan.Params["name"]
+	if step.Name == policy.StepSafetyCopy {
+		name = copyName(r)
+	}
+	return strings.HasSuffix(f.description, "[vpsguard "+r.ID+" "+r.Mark+"]") &&
+		!f.CreatedAt.Before(step.StartedAt.Add(-clockSkew)) && (f.Kind == kindBackup || f.Name == name)
+}
+
+// copyName is the name of a request's safety copy, where that is a snapshot.
+func copyName(r policy.Request) string { return copyPrefix + strings.TrimPrefix(r.ID, "rq_") }
+
+// checkAbout keeps callers from describing what they make as something that
+// vpsguard made: people read descriptions before they agree.
+func checkAbout(text string) error {
+	low := strings.ToLower(text)
+	for _, ours := range []string{"vpsguard", "safety copy", "rq_"} {
+		if strings.Contains(low, ours) {
+			return policy.Errorf(policy.Invalid, "a description may not hold %q: that is kept for what vpsguard itself writes", ours).
+				WithHint("Use other words.")
+		}
+	}
+	return nil
 }
 
 // created is a plan to make one recovery point.

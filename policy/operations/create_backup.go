@@ -15,6 +15,9 @@ func (h house) createBackup() policy.Operation {
 			Arguments: []policy.Argument{serverArgument, aboutArgument, waitArgument},
 		},
 		Plan: func(ctx context.Context, in policy.PlanInput) (policy.Plan, error) {
+			if err := checkAbout(in.Arguments.Text("description")); err != nil {
+				return policy.Plan{}, err
+			}
 			sc, err := h.scene(ctx, in)
 			if err != nil {
 				return policy.Plan{}, err

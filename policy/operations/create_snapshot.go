@@ -24,6 +24,9 @@ func (h house) createSnapshot() policy.Operation {
 			if err := checkName(name); err != nil {
 				return policy.Plan{}, err
 			}
+			if err := checkAbout(in.Arguments.Text("description")); err != nil {
+				return policy.Plan{}, err
+			}
 			sc, err := h.scene(ctx, in)
 			if err != nil {
 				return policy.Plan{}, err

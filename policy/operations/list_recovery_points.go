@@ -54,7 +54,7 @@ func (h house) listRecoveryPoints() policy.Operation {
 			if err != nil {
 				return nil, err
 			}
-			sc := scene{server, found, now}
+			sc := scene{server: server, points: found, now: now}
 			d := pointsDetail{
 				serverRef{server.ID, policy.Fit(server.Name, 64)},
 				slots{sc.count(isSnapshot), maxSnapshots},

@@ -73,6 +73,8 @@ func (sc scene) withCopy(p policy.Plan, r *policy.Request) (policy.Plan, error) 
 	snapshots, backups := sc.count(isSnapshot), sc.count(isManualBackup)
 	taken := r != nil && len(r.Steps) > 1 && r.Steps[0].State != policy.StepWaiting
 	switch {
+	case taken && r.Steps[0].State == policy.StepDone && (sc.copy == nil || !sc.copy.good()):
+		return p, policy.Errorf(policy.Conflict, "its safety copy is gone, or no longer complete")
 	case taken:
 		p.SafetyCopy = r.Plan.SafetyCopy
 	case snapshots < maxSnapshots:
@@ -146,7 +148,7 @@ func (h house) applyCopy(ctx context.Context, p policy.Permit) (policy.Answer, e
 		return made(b.ID, "", b.Message), told("the safety copy", err)
 	}
 	s, err := h.api.CreateSnapshot(ctx, apiclient.NewSnapshot{
-		ServerID: r.Plan.Server.ID, Name: copyPrefix + strings.TrimPrefix(r.ID, "rq_"), Description: about,
+		ServerID: r.Plan.Server.ID, Name: copyName(r), Description: about,
 	})
 	return made(s.ID, s.Name, s.Message), told("the safety copy", err)
 }
@@ -164,7 +166,9 @@ func (h house) lookRestore(ctx context.Context, p policy.Permit) (policy.Sight, 
 		return h.lookMade(ctx, p, string(r.Plan.SafetyCopy))
 	}
 	list, err := h.api.Servers(apiclient.Fresh(ctx), apiclient.ServerFilter{})
-	if k := apiclient.KindOf(err); k == apiclient.Forbidden || k == apiclient.NotFound {
+	// Only a token that could not read servers when this was planned makes it
+	// unwatchable; one that cannot now may again later.
+	if k := apiclient.KindOf(err); r.Plan.Server.Status == "" && (k == apiclient.Forbidden || k == apiclient.NotFound) {
 		return h.withUndo(ctx, r, policy.Sight{
 			View: policy.Unwatchable, Note: "VPS.org accepted it; it was not watched, because the API token may not read servers",
 		})

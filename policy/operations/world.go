@@ -24,10 +24,16 @@ type point struct {
 }
 
 // mark is what stands behind the description of what we made, see [described].
-var mark = regexp.MustCompile(`\[vpsguard (rq_[a-z0-9]{6}) [a-z0-9]{8}\]`)
+var mark = regexp.MustCompile(`\[vpsguard (rq_[a-z0-9]{6}) [a-z0-9]{8}\]$`)
 
 // unmarked shows a description without the nonce in it.
-func unmarked(s string) string { return policy.Clean(mark.ReplaceAllString(s, "(vpsguard $1)"), 64) }
+func unmarked(s string) string {
+	// Ours is the last one; whatever else looks like it is somebody's text.
+	if i := mark.FindStringSubmatchIndex(s); i != nil {
+		s = policy.Clean(s[:i[0]], 40) + " (vpsguard " + s[i[2]:i[3]] + ")"
+	}
+	return policy.Clean(s, 64)
+}
 
 func (p point) good() bool { return p.Status == apiclient.StatusCompleted }
 
@@ -195,6 +201,7 @@ func off(a, b string) bool {
 type scene struct {
 	server policy.Server
 	points []point // newest first, without what the request itself has made
+	copy   *point  // what the request itself has made, if it is still there
 	now    time.Time
 }
 
@@ -208,12 +215,21 @@ func (h house) scene(ctx context.Context, in policy.PlanInput) (scene, error) {
 	if err != nil {
 		return scene{}, err
 	}
-	if in.Again != nil {
-		if own, ok := in.Again.Copy(); ok {
-			found = slices.DeleteFunc(found, func(p point) bool { return p.Is(own) })
+	sc := scene{server: server, points: found, now: in.Now}
+	if in.Again == nil {
+		return sc, nil
+	}
+	if own, ok := in.Again.Copy(); ok {
+		if i := slices.IndexFunc(found, func(p point) bool { return p.Is(own) }); i >= 0 {
+			made := found[i]
+			sc.copy, sc.points = &made, slices.Delete(found, i, i+1)
 		}
 	}
-	return scene{server, found, in.Now}, nil
+	if in.Again.Effect.Destroys() && server.Status == apiclient.ServerRestoring {
+		// Were ours sent now, nobody could tell whose restore is seen afterwards.
+		return scene{}, policy.Errorf(policy.Unavailable, "%s is being restored; what was approved waits for the end of that", server)
+	}
+	return sc, nil
 }
 
 // target finds the recovery point that a call names, on that server and nowhere else.

@@ -33,6 +33,7 @@ CREATE INDEX request_due ON request (account, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX request_begun ON request (account, server_id, begun) WHERE begun IS NOT NULL;
 CREATE INDEX request_purpose ON request (purpose, ended_at);
 CREATE INDEX request_aim ON request (aim, ended_at);
+CREATE INDEX request_actor ON request (account, actor, seq);
 -- Lists and totals are read from this one alone.
 CREATE INDEX request_list ON request (seq, state, account, server_id, server_name);
 
