@@ -228,6 +228,9 @@ func where(f policy.Filter) *conditions {
 	}
 	if f.Actor != "" {
 		c.add("actor = ?", f.Actor)
+		if len(f.States) == 0 {
+			c.add("rev > 0") // says the index request_actor
+		}
 	}
 	if f.Purpose != "" {
 		c.add("purpose = ?", f.Purpose)

@@ -29,11 +29,15 @@ CREATE TABLE request (
 -- what is closed only grows.
 CREATE INDEX request_open ON request (account, actor, purpose)
 	WHERE state IN ('held', 'approved', 'running', 'uncertain');
+CREATE INDEX request_server ON request (server_id, seq)
+	WHERE state IN ('held', 'approved', 'running', 'uncertain');
 CREATE INDEX request_due ON request (account, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX request_begun ON request (account, server_id, begun) WHERE begun IS NOT NULL;
 CREATE INDEX request_purpose ON request (purpose, ended_at);
 CREATE INDEX request_aim ON request (aim, ended_at);
-CREATE INDEX request_actor ON request (account, actor, seq);
+-- Partial by what is always true, so that only the question that says so uses it
+-- and the others keep to the index of what is open.
+CREATE INDEX request_actor ON request (account, actor, seq) WHERE rev > 0;
 -- Lists and totals are read from this one alone.
 CREATE INDEX request_list ON request (seq, state, account, server_id, server_name);
 
