@@ -32,7 +32,7 @@ CREATE INDEX request_open ON request (account, actor, purpose)
 CREATE INDEX request_server ON request (server_id, seq)
 	WHERE state IN ('held', 'approved', 'running', 'uncertain');
 CREATE INDEX request_due ON request (account, due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX request_begun ON request (account, server_id, begun) WHERE begun IS NOT NULL;
+CREATE INDEX request_begun ON request (server_id, begun) WHERE begun IS NOT NULL;
 CREATE INDEX request_purpose ON request (purpose, ended_at);
 CREATE INDEX request_aim ON request (aim, ended_at);
 -- Partial by what is always true, so that only the question that says so uses it
