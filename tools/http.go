@@ -15,6 +15,7 @@ import (
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
+	"golang.org/x/time/rate"
 )
 
 // HTTPOptions are what a handler is made of.
@@ -40,8 +41,17 @@ type gate struct {
 	HTTPOptions
 	s       *Server
 	origins *http.CrossOriginProtection
+	opening *rate.Limiter // of sessions
 	next    http.Handler
 }
+
+// Sessions keep memory until they are idle for long, so they are small and few:
+// at most 16 kB may be said in opening one, and after a hundred at once one a
+// second is opened.
+const (
+	mostOpening   = 16 << 10
+	openingsBurst = 100
+)
 
 // Handler serves Streamable HTTP, to be mounted at one path. It checks Host and
 // Origin, limits bodies, and keeps clients from cancelling each other's calls.
@@ -70,12 +80,12 @@ func (s *Server) Handler(h HTTPOptions) http.Handler {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.libs = append(slices.Clip(s.libs), lib)
-	return &gate{h, s, http.NewCrossOriginProtection(), lib}
+	return &gate{h, s, http.NewCrossOriginProtection(), rate.NewLimiter(rate.Every(time.Second), openingsBurst), lib}
 }
 
 // ServeHTTP lets a request through, or says why not.
 func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if !g.knows(r.Host) {
+	if !g.Knows(r.Host) {
 		refuse(w, http.StatusForbidden, "this server is not known by that Host")
 		return
 	}
@@ -101,8 +111,16 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			return
 		}
-		if g.strayCancel(r.Header, body) {
+		switch method := methodOf(body); {
+		case method == string(mcp.MethodNotificationCancelled) && g.stray(r.Header):
 			w.WriteHeader(http.StatusAccepted)
+			return
+		case method == string(mcp.MethodInitialize) && len(body) > mostOpening:
+			refuse(w, http.StatusRequestEntityTooLarge, "a session is opened with less than that")
+			return
+		case method == string(mcp.MethodInitialize) && !g.opening.Allow():
+			w.Header().Set("Retry-After", "1")
+			refuse(w, http.StatusTooManyRequests, "too many sessions are being opened; try again in a second")
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -110,12 +128,12 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// knows tells whether a Host is ours. A page that had its name point to our
+// Knows tells whether a Host is ours. A page that had its name point to our
 // address (DNS rebinding) comes with its own.
-func (g *gate) knows(host string) bool {
+func (h HTTPOptions) Knows(host string) bool {
 	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		name = bare
 	}
 	name = strings.TrimSuffix(strings.Trim(name, "[]"), ".")
 	if strings.EqualFold(name, "localhost") {
@@ -124,7 +142,7 @@ func (g *gate) knows(host string) bool {
 	if ip, err := netip.ParseAddr(name); err == nil && ip.IsLoopback() {
 		return true
 	}
-	return slices.ContainsFunc(g.Hosts, func(known string) bool {
+	return slices.ContainsFunc(h.Hosts, func(known string) bool {
 		return strings.EqualFold(known, host) || strings.EqualFold(known, name)
 	})
 }
@@ -150,17 +168,21 @@ func (g *gate) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	return nil, false
 }
 
-// strayCancel tells whether a body cancels a call without saying whose. In
-// mcp-go v1.2.1 calls without a session are known by their JSON-RPC id alone,
-// so that one client could cancel another's. From 2026-07-28 on clients cancel
-// by closing the request; where nothing is kept, older ones can do the same.
-func (g *gate) strayCancel(h http.Header, body []byte) bool {
+// methodOf reads what a body asks for, in the same way as the library, which
+// answers what is wrong with it.
+func methodOf(body []byte) string {
 	var m struct {
 		Method string `json:"method"`
 	}
-	_ = json.Unmarshal(body, &m) // the library reads it in the same way, and answers
-	return m.Method == string(mcp.MethodNotificationCancelled) &&
-		(g.Stateless || h.Get(server.HeaderKeySessionID) == "" || mcp.IsModernProtocol(h.Get(mcp.HeaderProtocolVersion)))
+	_ = json.Unmarshal(body, &m)
+	return m.Method
+}
+
+// stray tells whether a request cannot say whose call it cancels. In mcp-go v1.2.1 calls without a session are known by their JSON-RPC id alone, so that
+// one client could cancel another's. From 2026-07-28 on clients cancel
+// by closing the request; where nothing is kept, older ones can do the same.
+func (g *gate) stray(h http.Header) bool {
+	return g.Stateless || h.Get(server.HeaderKeySessionID) == "" || mcp.IsModernProtocol(h.Get(mcp.HeaderProtocolVersion))
 }
 
 // refuse answers with a JSON-RPC error that has no id.

@@ -133,6 +133,28 @@ func TestABodyHasItsLimits(t *testing.T) {
 	assert.Equal(t, http.StatusRequestEntityTooLarge, post(t.Context(), small, request(1, "ping", `{}`)).status)
 }
 
+func TestSessionsAreFewAndSmall(t *testing.T) {
+	h := build(t)
+	url := h.serve(t, tools.HTTPOptions{})
+	open := func(name string) reply {
+		return post(t.Context(), url, fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25",`+
+			`"capabilities":{},"clientInfo":{"name":%q,"version":"1"}}}`, name))
+	}
+	assert.Equal(t, http.StatusRequestEntityTooLarge, open(strings.Repeat("n", 17<<10)).status)
+	opened, refused := 0, 0
+	for range 300 {
+		switch got := open("client"); got.status {
+		case http.StatusOK:
+			opened++
+		case http.StatusTooManyRequests:
+			refused++
+			assert.Equal(t, "1", got.header.Get("Retry-After"))
+		}
+	}
+	assert.GreaterOrEqual(t, opened, 100)
+	assert.GreaterOrEqual(t, refused, 150, "what is more has to wait")
+}
+
 func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
 	url := build(t).serve(t, tools.HTTPOptions{BodyWithin: 50 * time.Millisecond})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))

@@ -39,6 +39,9 @@ func (a *account) Get(ctx context.Context) (policy.Account, error) {
 }
 
 func (a *account) ask(ctx context.Context) (policy.Account, error) {
+	if known := a.known.Load(); known != nil { // since the caller looked
+		return *known, nil
+	}
 	found := policy.Account{URL: a.client.BaseURL()}
 	me, err := a.client.Account(ctx)
 	switch apiclient.KindOf(err) {
@@ -47,7 +50,7 @@ func (a *account) ask(ctx context.Context) (policy.Account, error) {
 			return policy.Account{}, fromAPI(err, "reading the account")
 		}
 		found.Owner = me.Email
-	case apiclient.Forbidden, apiclient.NotFound:
+	case apiclient.Forbidden: // this token may not; another answer is a failure
 	default:
 		return policy.Account{}, fromAPI(err, "reading the account")
 	}

@@ -37,6 +37,8 @@ func TestTheAccountIsReadOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
+	_, err := a.Get(t.Context())
+	require.NoError(t, err)
 	assert.Equal(t, 1, fake.Reads("/account/me/"))
 }
 
@@ -47,7 +49,7 @@ func TestAnAccountThatCannotBeReadIsNotTakenForOneThatMayNot(t *testing.T) {
 		kind  policy.Kind // "" where the URL alone is the account
 	}{
 		{vpsfake.Forbidden, ""},
-		{vpsfake.NotFound, ""},
+		{vpsfake.NotFound, policy.Unavailable},
 		{vpsfake.Unauthorized, policy.Forbidden},
 		{vpsfake.Error500, policy.Unavailable},
 		{vpsfake.Reset, policy.Unavailable},

@@ -69,7 +69,7 @@ func (p *program) auditListCommand(sandbox *string) *cobra.Command {
 
 // last gives the last records, all or those about one request.
 func (d *desk) last(ctx context.Context, request string, limit int) ([]policy.Record, error) {
-	from := int64(1)
+	var from int64
 	if request == "" {
 		head, err := d.ledger.Head(ctx)
 		if err != nil {

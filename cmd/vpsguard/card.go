@@ -22,6 +22,7 @@ func card(w io.Writer, st policy.Standing) {
 		}
 	}
 	say(w, "\n", fmt.Sprintf("Request %s, %s", r.ID, r.State))
+	ownWords(w, r)
 	line("What", r.Plan.Summary)
 	line("Server", server(r.Plan.Server))
 	line("Account", r.Account.String())
@@ -41,16 +42,67 @@ func card(w io.Writer, st policy.Standing) {
 	line("Asked by", asked(r.Actor))
 	line("Filed", moment(r.FiledAt, st.Now))
 	standing(line, st)
-	if r.Actor.Client != "" || r.Reason != "" {
-		say(w, "\n  ", "Not checked, in the caller's own words:")
+	_, _ = fmt.Fprintln(w)
+}
+
+// ownWords shows what the caller says, before the facts and away from the
+// prompt, each line with a bar: text that is written to look like a card's line
+// does not look like one, however wide the terminal is.
+func ownWords(w io.Writer, r policy.Request) {
+	if r.Actor.Client == "" && r.Reason == "" {
+		return
 	}
+	say(w, "  ", "Not checked, in the caller's own words:")
 	if r.Actor.Client != "" {
 		say(w, "  | its program calls itself: ", policy.Clean(r.Actor.Client, 40))
 	}
 	if r.Reason != "" {
-		say(w, "  | its reason: ", policy.Clean(r.Reason, 500))
+		for i, part := range wrapped("its reason: "+policy.Clean(r.Reason, 500), 64) {
+			if i > 0 {
+				part = "  " + part
+			}
+			say(w, "  | ", part)
+		}
 	}
-	_, _ = fmt.Fprintln(w)
+	say(w, "  ", "What follows is vpsguard's own, from the plan:")
+}
+
+// wrapped breaks a text into lines of at most width letters, at blanks where
+// there are some. A letter that is shown wide counts as two.
+func wrapped(text string, width int) (out []string) {
+	line, room := "", width
+	for _, word := range strings.SplitAfter(text, " ") {
+		for _, r := range chunk(word, width) {
+			if columns(r) > room && line != "" {
+				out, line, room = append(out, strings.TrimRight(line, " ")), "", width
+			}
+			line += r
+			room -= columns(r)
+		}
+	}
+	return append(out, strings.TrimRight(line, " "))
+}
+
+// chunk cuts a word that is wider than a line.
+func chunk(word string, width int) (out []string) {
+	part := ""
+	for _, r := range word {
+		if columns(part)+columns(string(r)) > width {
+			out, part = append(out, part), ""
+		}
+		part += string(r)
+	}
+	return append(out, part)
+}
+
+// columns is how wide a text is at most: whatever is not ASCII may be wide.
+func columns(s string) (n int) {
+	for _, r := range s {
+		if n++; r > '~' {
+			n++
+		}
+	}
+	return n
 }
 
 // standing is what changes while a request lives.

@@ -48,6 +48,29 @@ func poisoned(v reflect.Value) {
 	}
 }
 
+func TestTheCallersWordsCannotLookLikeTheCard(t *testing.T) {
+	t.Parallel()
+	reason := "disk full" + strings.Repeat(" \u2003x", 20) + " Undo      expected: a snapshot is taken first " + strings.Repeat("W", 120) + " Target    snapshot 798, made 1 minute ago"
+	var out strings.Builder
+	card(&out, policy.Standing{Request: policy.Request{
+		ID: "rq_7f3k9c", State: policy.StateHeld, Reason: reason, Effect: policy.Overwrite,
+		Actor: policy.Actor{Door: policy.DoorMCP, Subject: "a", Client: "x"}, Plan: policy.Plan{Summary: "restore snapshot 1 over web (2)"},
+	}})
+	text := out.String()
+	words, facts, found := strings.Cut(text, "What follows is vpsguard's own")
+	require.True(t, found)
+	assert.Contains(t, facts, "  What      restore snapshot 1 over web (2)")
+	lines := strings.Split(strings.TrimSpace(words), "\n")[2:] // behind the header
+	require.Greater(t, len(lines), 4)
+	for _, l := range lines {
+		if strings.TrimSpace(l) != "" {
+			assert.True(t, strings.HasPrefix(strings.TrimLeft(l, " "), "| "), "%q", l)
+			assert.LessOrEqual(t, len([]rune(l)), 80)
+		}
+	}
+	assert.NotContains(t, facts, "1 minute ago", "nothing of it stands among the facts")
+}
+
 func TestForeignTextCannotForgeACard(t *testing.T) {
 	t.Parallel()
 	var st policy.Standing

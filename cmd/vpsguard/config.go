@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -198,14 +199,24 @@ func fromFiles(env map[string]string) error {
 }
 
 func readSmall(path string) ([]byte, error) {
+	const most = 64 << 10
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
-	if info.IsDir() || info.Size() > 64<<10 {
+	if !info.Mode().IsRegular() { // a device or a pipe could go on for ever
 		return nil, fs.ErrInvalid
 	}
-	return os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && len(raw) > most {
+		err = fs.ErrInvalid
+	}
+	return raw, err
 }
 
 // complete fills in what depends on the host.

@@ -58,6 +58,11 @@ func newWorld(t *testing.T, o vpsfake.Options) *world {
 	return w
 }
 
+// fast is a VPS.org on which a restore takes long enough to be seen.
+func fast() vpsfake.Options {
+	return vpsfake.Options{CreateTakes: 100 * time.Millisecond, RestoreTakes: 1500 * time.Millisecond}
+}
+
 // bare is an environment in which nothing of the host's shows.
 func bare(t testing.TB) []string {
 	t.Helper()

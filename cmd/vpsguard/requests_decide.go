@@ -52,7 +52,12 @@ func (d *desk) approve(ctx context.Context, t *terminal, st policy.Standing) err
 		return err
 	}
 	want := r.Plan.Server.Typed()
-	typed, err := t.ask(ctx, fmt.Sprintf("To confirm exactly this, type %s: ", want))
+	// The last thing to be read before the answer is ours, not the caller's.
+	back := ""
+	if r.Effect == policy.Delete || r.Plan.SafetyCopy == policy.NoCopy {
+		back = " There is NO WAY BACK."
+	}
+	typed, err := t.ask(ctx, fmt.Sprintf("This will %s.%s\nTo confirm exactly this, type %s: ", policy.Clean(r.Plan.Summary, 300), back, want))
 	if err != nil {
 		return err
 	}

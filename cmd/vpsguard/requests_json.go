@@ -6,8 +6,8 @@ import (
 	"github.com/vpsguard/vpsguard/policy"
 )
 
-// The JSON form of a request, the same as clients get over MCP, and beside it
-// what only the host's own people see.
+// The JSON form of a request: what clients get over MCP, and beside it what only
+// the host's own people see. Foreign text stands in it as it was stored.
 type (
 	standingOut struct {
 		Request requestOut `json:"request"`
@@ -18,7 +18,6 @@ type (
 		Effect      policy.Effect `json:"effect"`
 		State       policy.State  `json:"state"`
 		Summary     string        `json:"summary"`
-		Why         string        `json:"why,omitempty"`
 		Account     string        `json:"account"`
 		Server      policy.Server `json:"server"`
 		Target      *policy.Point `json:"target,omitempty"`
@@ -26,7 +25,7 @@ type (
 		Warnings    []string      `json:"warnings"`
 		Notes       []string      `json:"notes"`
 		Reason      string        `json:"reason,omitempty"`
-		Requester   policy.Actor  `json:"requester"`
+		Requester   requesterOut  `json:"requester"`
 		Rules       []string      `json:"rules"`
 		Approvals   approvalsOut  `json:"approvals"`
 		ConfirmWith []string      `json:"confirm_with"`
@@ -35,9 +34,15 @@ type (
 		FiledAt     string        `json:"filed_at"`
 		ApproveBy   string        `json:"approve_by,omitempty"`
 		StartBy     string        `json:"start_by,omitempty"`
-		EndedAt     string        `json:"ended_at,omitempty"`
 		Steps       []stepOut     `json:"steps"`
-		Undo        *policy.Point `json:"undo,omitempty"`
+		Result      *resultOut    `json:"result,omitempty"`
+	}
+	requesterOut struct {
+		Name        string      `json:"name"`
+		Door        policy.Door `json:"door"`
+		Subject     string      `json:"subject"`
+		Vouched     string      `json:"vouched"`
+		CallsItself string      `json:"calls_itself,omitempty"`
 	}
 	approvalsOut struct {
 		Needed int           `json:"needed"`
@@ -57,30 +62,38 @@ type (
 		PointID   int64            `json:"point_id,omitempty"`
 		Note      string           `json:"note,omitempty"`
 	}
+	resultOut struct {
+		Why     string        `json:"why,omitempty"`
+		EndedAt string        `json:"ended_at,omitempty"`
+		Undo    *policy.Point `json:"undo,omitempty"`
+	}
 )
 
 // standingJSON converts how a request stands for programs.
 func standingJSON(st policy.Standing) standingOut {
 	r, p := st.Request, st.Request.Plan
 	out := requestOut{
-		ID: r.ID, Operation: r.Operation, Effect: r.Effect, State: r.State, Summary: p.Summary, Why: r.Why,
+		ID: r.ID, Operation: r.Operation, Effect: r.Effect, State: r.State, Summary: p.Summary,
 		Account: r.Account.String(), Server: p.Server, Target: p.Target,
-		Losses: list(p.Losses), Warnings: list(p.Warnings), Notes: list(p.Notes), Reason: r.Reason, Requester: r.Actor,
-		Rules: list(r.Conditions.Rules), WaitsFor: list(st.WaitsFor), Others: list(st.Others), ConfirmWith: []string{},
+		Losses: list(p.Losses), Warnings: list(p.Warnings), Notes: list(p.Notes), Reason: r.Reason,
+		Requester: requesterOut{r.Actor.Name, r.Actor.Door, r.Actor.Subject, r.Actor.Vouched, r.Actor.Client},
+		Rules:     list(r.Conditions.Rules), WaitsFor: list(st.WaitsFor), Others: list(st.Others), ConfirmWith: []string{},
 		Approvals: approvalsOut{Needed: r.Conditions.Approvals, Given: []approvalOut{}},
-		FiledAt:   stamp(r.FiledAt), ApproveBy: stamp(r.ApproveBy), StartBy: stamp(r.StartBy), EndedAt: stamp(r.EndedAt),
-		Steps: []stepOut{}, Undo: r.Undo,
+		FiledAt:   stamp(r.FiledAt), ApproveBy: stamp(r.ApproveBy), StartBy: stamp(r.StartBy), Steps: []stepOut{},
 	}
 	for _, a := range r.Approvals {
 		out.Approvals.Given = append(out.Approvals.Given, approvalOut{a.By.String(), a.Way, a.Assurance, stamp(a.At)})
 	}
 	if r.State == policy.StateHeld {
 		for _, w := range r.Conditions.Ways {
-			out.ConfirmWith = append(out.ConfirmWith, string(w))
+			out.ConfirmWith = append(out.ConfirmWith, w.Says())
 		}
 	}
 	for _, s := range r.Steps {
 		out.Steps = append(out.Steps, stepOut{s.Name, s.Effect, s.State, stamp(s.StartedAt), s.PointID, s.Note})
+	}
+	if r.Why != "" || !r.EndedAt.IsZero() {
+		out.Result = &resultOut{r.Why, stamp(r.EndedAt), r.Undo}
 	}
 	return standingOut{out}
 }

@@ -120,6 +120,11 @@ func (p *program) sandbox(ctx context.Context, s settings, stdio bool) error {
 	defer forget()
 	if stdio {
 		p.banner(p.Stderr, "over this program's standard input and output", "claude mcp add sandbox -- "+p.self()+" sandbox --stdio")
+		go func() {
+			if err := <-known; err != nil {
+				st.log.WarnContext(ctx, "nobody can confirm in this sandbox", "error", err)
+			}
+		}()
 		return p.serveStdio(ctx, st)
 	}
 	if err := <-known; err != nil {

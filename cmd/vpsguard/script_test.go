@@ -22,7 +22,7 @@ import (
 // TestScripts runs the stories in testdata/script. Each has a VPS.org and a
 // ledger of its own. Beside the usual commands there are:
 //
-//	vpsguard …  runs the program, inside the test's own process
+//	run …       runs the program, inside the test's own process
 //	hold N      files N restores, by clients with different names, and sets $ID to the last
 //	tamper SQL  changes the ledger behind its back, past the triggers that forbid it
 func TestScripts(t *testing.T) {
@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"vpsguard": scriptRun, "hold": scriptHold, "tamper": scriptTamper,
+			"run": scriptRun, "hold": scriptHold, "tamper": scriptTamper,
 		},
 	})
 }

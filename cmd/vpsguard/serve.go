@@ -50,6 +50,9 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	defer st.Close(ctx)
 	st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")
+	if s.PublicURL != "" {
+		st.log.WarnContext(ctx, "there is no sign-in in this build: whoever reaches VPSGUARD_PUBLIC_URL can call; put one before it")
+	}
 	return p.serveHTTP(ctx, st, listener)
 }
 
@@ -104,11 +107,16 @@ func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Liste
 // routes are what is served over HTTP.
 func (st *station) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/mcp", st.tools.Handler(tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody}))
+	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody}
+	mux.Handle("/mcp", st.tools.Handler(options))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if !options.Knows(r.Host) { // no web page is told what is wrong here
+			http.Error(w, "this server is not known by that Host", http.StatusForbidden)
+			return
+		}
 		parts, status := st.readiness(r.Context()), http.StatusOK
 		for _, says := range parts {
 			if says != ready {

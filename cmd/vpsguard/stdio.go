@@ -33,9 +33,8 @@ func (p *program) stdioCommand() *cobra.Command {
 func (p *program) serveStdio(ctx context.Context, st *station) error {
 	// A client that goes away must not kill a process that is recording an answer.
 	signal.Ignore(syscall.SIGPIPE)
-	err := st.tools.Stdio(ctx, p.Stdin, p.Stdout)
-	if err == nil || ctx.Err() != nil {
-		return nil
+	if err := st.tools.Stdio(ctx, p.Stdin, p.Stdout); err != nil && ctx.Err() == nil {
+		return policy.Errorf(policy.Unavailable, "serving over standard input and output stopped").Because(err)
 	}
-	return policy.Errorf(policy.Unavailable, "serving over standard input and output stopped").Because(err)
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -114,7 +115,7 @@ func makeFile(path string) error {
 		return policy.Errorf(policy.Invalid, "the ledger %s is not a regular file", path).WithHint("Name a file.")
 	}
 	if err == nil || errors.Is(err, fs.ErrExist) && statErr == nil {
-		return nil
+		return ownersOnly(path, info)
 	}
 	why := "it cannot be made"
 	switch {
@@ -129,6 +130,23 @@ func makeFile(path string) error {
 	}
 	return policy.Errorf(policy.Unavailable, "the ledger %s cannot be used: %s", path, why).
 		WithHint("Name a file in a folder where the program may write.").Because(err)
+}
+
+// ownersOnly refuses a file that others may write, or whose folder they may:
+// whoever can write the ledger can set its passphrase. Windows has no such modes.
+func ownersOnly(path string, file fs.FileInfo) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	const others = 0o022
+	folder, err := os.Stat(filepath.Dir(path))
+	switch {
+	case file.Mode().Perm()&others != 0:
+		return policy.Errorf(policy.Invalid, "the ledger %s may be written by other users", path).WithHint("Run: chmod go-w on it.")
+	case err == nil && folder.Mode().Perm()&others != 0 && folder.Mode()&fs.ModeSticky == 0:
+		return policy.Errorf(policy.Invalid, "the folder of the ledger %s may be written by other users", path).WithHint("Run: chmod go-w on that folder.")
+	}
+	return nil
 }
 
 // warnings lets through what is at least a warning.

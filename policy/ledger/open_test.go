@@ -95,3 +95,21 @@ func TestCloseIsTheEnd(t *testing.T) {
 	assert.Equal(t, policy.Internal, policy.KindOf(l.Work(t.Context(), policytest.Account, nil)))
 	require.Error(t, l.Await(t.Context(), 0))
 }
+
+func TestALedgerThatOthersMayWriteIsRefused(t *testing.T) {
+	for name, change := range map[string]func(path string) error{
+		"the file":   func(path string) error { return os.Chmod(path, 0o666) },
+		"its folder": func(path string) error { return os.Chmod(filepath.Dir(path), 0o777) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "own", "ledger.db")
+			l, err := ledger.Open(t.Context(), "sqlite:"+path, ledger.Options{Now: time.Now})
+			require.NoError(t, err)
+			require.NoError(t, l.Close())
+			require.NoError(t, change(path))
+			_, err = ledger.Open(t.Context(), "sqlite:"+path, ledger.Options{Now: time.Now})
+			assert.Equal(t, policy.Invalid, policy.KindOf(err))
+			assert.Contains(t, policy.Public(err).Hint, "chmod go-w")
+		})
+	}
+}
