@@ -153,6 +153,13 @@ func spawn(t *testing.T, env []string, args ...string) (*exec.Cmd, *lines) {
 	return cmd, log
 }
 
+// ended waits for the end of a process, but not for ever.
+func ended(cmd *exec.Cmd) error {
+	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	return cmd.Wait()
+}
+
 // lines collects what a process prints.
 type lines struct {
 	mu sync.Mutex

@@ -69,7 +69,7 @@ func TestSandboxFromEndToEnd(t *testing.T) {
 	assert.Contains(t, verified, "The audit is whole")
 
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, cmd.Wait(), printed)
+	require.NoError(t, ended(cmd), printed)
 	assert.Equal(t, 5, strings.Count(printed.String(), "\n"), "nothing else was said:\n%s", printed)
 	for _, pair := range env {
 		if dir, ok := strings.CutPrefix(pair, "TMPDIR="); ok {

@@ -23,7 +23,13 @@ func (p *program) serveCommand() *cobra.Command {
 		"It listens on VPSGUARD_ADDR, which has to be on this host: there is no sign-in in this\n"+
 			"build. /healthz tells that it runs, /readyz which part is not ready yet.",
 		"  VPSGUARD_API_TOKEN_FILE=~/.vps-token vpsguard serve", noArguments)
-	c.RunE = func(c *cobra.Command, _ []string) error { return p.serve(c.Context()) }
+	check := c.Flags().Bool("check", false, "only ask the server that runs at VPSGUARD_ADDR whether it is well")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *check {
+			return p.checkServe(c.Context())
+		}
+		return p.serve(c.Context())
+	}
 	return c
 }
 
@@ -54,6 +60,29 @@ func (p *program) serve(ctx context.Context) error {
 		st.log.WarnContext(ctx, "there is no sign-in in this build: whoever reaches VPSGUARD_PUBLIC_URL can call; put one before it")
 	}
 	return p.serveHTTP(ctx, st, listener)
+}
+
+// checkServe is the health check of images that hold nothing but this program.
+func (p *program) checkServe(ctx context.Context) error {
+	s, err := load(ctx, p.Env)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Addr+"/healthz", nil)
+	if err != nil {
+		return usagef("VPSGUARD_ADDR is no address that can be asked; use 127.0.0.1:8080")
+	}
+	resp, err := (&http.Client{}).Do(req)
+	if err != nil {
+		return policy.Errorf(policy.Unavailable, "no vpsguard answers at %s", policy.Clean(s.Addr, 60)).Because(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return policy.Errorf(policy.Unavailable, "what answers at %s is not well: status %d", policy.Clean(s.Addr, 60), resp.StatusCode)
+	}
+	return p.printf("well\n")
 }
 
 func errBeyond() error {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -79,6 +80,13 @@ func TestServeTellsWhetherItIsReady(t *testing.T) {
 	status, body := get(t, url+"/healthz")
 	assert.Equal(t, http.StatusOK, status)
 	assert.Equal(t, "ok\n", body)
+	// What an image's health check asks.
+	asked := append(slices.Clone(w.env), "VPSGUARD_ADDR="+strings.TrimPrefix(url, "http://"))
+	_, _, code := vpsguard(t, asked, "serve", "--check")
+	assert.Equal(t, 0, code)
+	_, said, code := vpsguard(t, append(slices.Clone(w.env), "VPSGUARD_ADDR=127.0.0.1:1"), "serve", "--check")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, said, "no vpsguard answers")
 	status, body = get(t, url+"/readyz")
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	assert.Contains(t, body, `"ledger":"ready"`)
@@ -217,7 +225,7 @@ func TestTheFirstSignalEndsInFlightWork(t *testing.T) {
 	approve(t, service, id)
 	until(t, service, id, "the copy was sent", func(r policy.Request) bool { return w.fake.Sent(vpsfake.Create) == 1 })
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, cmd.Wait(), log)
+	require.NoError(t, ended(cmd), log)
 	st, err := service.Show(t.Context(), id)
 	require.NoError(t, err)
 	assert.Equal(t, policy.StepAccepted, st.Request.Steps[0].State, "its answer is recorded")
@@ -238,7 +246,7 @@ func TestTheSecondSignalEndsAtOnce(t *testing.T) {
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	log.await(t, "stopping")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	require.Error(t, cmd.Wait())
+	require.Error(t, ended(cmd))
 	assert.Equal(t, 1, cmd.ProcessState.ExitCode())
 }
 
@@ -276,7 +284,7 @@ func TestStdioCarriesFramesOnly(t *testing.T) {
 	rest, err := io.ReadAll(frames)
 	require.NoError(t, err)
 	assert.Empty(t, string(rest))
-	require.NoError(t, cmd.Wait(), "the end of standard input is a clean end")
+	require.NoError(t, ended(cmd), "the end of standard input is a clean end")
 	for line := range strings.Lines(log.String()) {
 		assert.True(t, json.Valid([]byte(line)), "the log is JSON: %s", line)
 	}
@@ -294,8 +302,30 @@ func TestStdioEndsWithASignal(t *testing.T) {
 	require.NoError(t, cmd.Start())
 	log.await(t, "vpsguard starts")
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-	require.NoError(t, cmd.Wait())
+	require.NoError(t, ended(cmd))
 	_ = in.Close()
+}
+
+// TestStdioOutlivesItsClient closes both ends of the pipes and asks once more: the
+// process ends by itself, in order, and not by a signal.
+func TestStdioOutlivesItsClient(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	cmd := exec.CommandContext(t.Context(), "vpsguard", "stdio")
+	log := &lines{}
+	cmd.Env, cmd.Stderr = w.env, log
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	log.await(t, "vpsguard starts")
+	require.NoError(t, out.Close())
+	_, err = io.WriteString(in, `{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n")
+	require.NoError(t, err)
+	require.Error(t, ended(cmd))
+	assert.Equal(t, 1, cmd.ProcessState.ExitCode(), "it said that it could not answer:\n%s", log)
+	assert.Contains(t, log.String(), "serving over standard input and output stopped")
 }
 
 func TestAnotherProcessCarriesOn(t *testing.T) {
