@@ -31,6 +31,9 @@ func (a Actor) Key() string { return string(a.Door) + ":" + a.Subject }
 
 // String is for people.
 func (a Actor) String() string {
+	if a.Door == "" { // the program itself
+		return a.Name
+	}
 	if a.Name != "" && a.Name != a.Subject {
 		return a.Name + " (" + string(a.Door) + ")"
 	}

@@ -141,11 +141,7 @@ func recordLine(b policy.RecordBody) string {
 	if b.To != "" && b.To != b.From {
 		text += " → " + string(b.To)
 	}
-	by := b.By.String()
-	if b.By.Door == "" {
-		by = b.By.Name // the program itself
-	}
-	text += "  by " + policy.Clean(by, 80)
+	text += "  by " + policy.Clean(b.By.String(), 80)
 	for _, key := range []string{"plan", "step", "why"} {
 		if v := b.Detail[key]; v != "" {
 			text += ", " + key + ": " + policy.Clean(v, 160)
