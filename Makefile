@@ -40,4 +40,4 @@ image: ## Build the container image vpsguard
 	docker build --tag vpsguard .
 
 clean: ## Remove what was built
-	rm -rf bin .ci/e2e/node_modules
+	rm -rf bin .ci/e2e/node_modules .ci/slack/node_modules
