@@ -187,9 +187,9 @@ func (p *program) banner(w io.Writer, mcp, connect string) {
 	self := p.self()
 	_, _ = fmt.Fprintf(w, `vpsguard sandbox: a simulated VPS.org and a throwaway ledger, nothing real; the passphrase is: %s
 MCP: %s
-  %-40s  connect a client, then ask it to restore snapshot 801 over web-server-01
-  %-40s  see what waits for a person, and decide
-  %-40s  check the record of who agreed to what
+  %s  # connect a client, then ask it to restore snapshot 801 over web-server-01
+  %s  # see what waits for a person, and decide
+  %s  # check the record of who agreed to what
 `, sandboxPassphrase, mcp, connect, self+" requests --sandbox", self+" audit verify --sandbox")
 }
 
