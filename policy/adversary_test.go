@@ -53,6 +53,59 @@ func TestTwoDeletesAtOnceDoNotCountOnEachOther(t *testing.T) {
 	h.sound()
 }
 
+// One begins and ends while the other has read the world and not yet recorded
+// its start: nothing runs any more that could be waited for.
+func TestADeleteThatBeganAndEndedMeanwhileIsNotCountedOn(t *testing.T) {
+	h := newHouse(t)
+	a, b := h.service(), h.service()
+	for _, id := range []int64{501, 499, 495} {
+		h.fake.DeleteBackupBehindTheBack(id)
+	}
+	x := h.file(a, agent, "delete_snapshot", delete801)
+	y := h.file(a, agent, "delete_snapshot", delete798)
+	h.approve(a, x, ada)
+	h.approve(a, y, ada)
+	var first atomic.Bool
+	between := func(r *http.Request) {
+		// The backups are what a plan reads last.
+		if r.URL.Path == vpsfake.BasePath+"/backups/" && first.CompareAndSwap(false, true) {
+			_, _ = a.Advance(context.Background(), x.ID)
+		}
+	}
+	h.before.Store(&between)
+	_, err := b.Advance(context.Background(), y.ID)
+	require.NoError(t, err)
+	h.before.Store(nil)
+	assert.Equal(t, policy.StateDone, h.get(x.ID).State)
+	assert.Equal(t, policy.StateStale, h.get(y.ID).State)
+	assert.Equal(t, 1, h.fake.Sent(vpsfake.Delete))
+	h.sound()
+}
+
+// A process gets its answer when others have long gone on without it.
+func TestALateAnswerToAnEarlierStepIsNotTakenForThisOne(t *testing.T) {
+	h := newHouse(t)
+	slow, quick := h.service(), h.service()
+	r := h.file(slow, agent, "restore_snapshot", restore801)
+	h.approve(slow, r, ada)
+	h.sent.after = func(p policy.Permit) {
+		h.sent.after = nil
+		require.Equal(t, policy.StepSafetyCopy, p.Step().Name)
+		h.clock.Advance(62 * time.Second) // the lease is over
+		h.fake.Inject(vpsfake.Fault{Name: vpsfake.Error500, Method: http.MethodPost, Times: 1})
+		h.pass(quick, 6*time.Minute) // finds the copy, and loses the answer to the restore
+		require.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+	}
+	_, err := slow.Advance(context.Background(), r.ID)
+	require.NoError(t, err)
+	got := h.get(r.ID)
+	assert.Equal(t, policy.StateUncertain, got.State)
+	assert.Equal(t, policy.StepUncertain, got.Steps[1].State)
+	assert.Zero(t, got.Steps[1].PointID)
+	assert.Contains(t, h.events(r.ID), "operation.answered_late")
+	h.sound()
+}
+
 func TestADeleteWaitsForOneWhoseAnswerWasLost(t *testing.T) {
 	h := newHouse(t)
 	s := h.service()

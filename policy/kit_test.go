@@ -54,7 +54,8 @@ type house struct {
 type sendings struct {
 	mu    sync.Mutex
 	count map[string]int
-	check func(policy.Permit)
+	check func(policy.Permit) // before it is sent
+	after func(policy.Permit) // when VPS.org has answered, before the service knows
 }
 
 func (s *sendings) note(p policy.Permit) {
@@ -109,7 +110,11 @@ func (h *house) service(change ...func(*policy.Config)) *policy.Service {
 		if apply := op.Apply; apply != nil {
 			ops[i].Apply = func(ctx context.Context, p policy.Permit) (policy.Answer, error) {
 				h.sent.note(p)
-				return apply(ctx, p)
+				a, err := apply(ctx, p)
+				if h.sent.after != nil {
+					h.sent.after(p)
+				}
+				return a, err
 			}
 		}
 	}

@@ -30,7 +30,7 @@ type Config struct {
 	StartWithin   time.Duration // from the last approval to the start; 10 min
 	CallTimeout   time.Duration // of one call to VPS.org; 30 s
 	PollEvery     time.Duration // how often an accepted step is looked at; 10 s
-	SettleWithin  time.Duration // how long a lost create or delete is looked for; 2 min
+	SettleWithin  time.Duration // how long a create whose answer was lost is looked for; 2 min
 }
 
 // PassphraseHash is a slow hash.

@@ -41,6 +41,38 @@ func TestNothingIsCalledBackOnceTheDecidingStepMayHaveBeenSent(t *testing.T) {
 	}
 }
 
+// The stored approvals are counted again where a step starts, and the floor
+// holds there whatever the stored conditions say.
+func TestWhatCountsAsMet(t *testing.T) {
+	agreed := func(who, digest string, w Way, a Assurance) Approval {
+		return Approval{By: Actor{Door: DoorTerminal, Subject: who}, Way: w, Assurance: a, Digest: digest}
+	}
+	one := agreed("ada", "d", WayTerminal, Local)
+	terminal := []Way{WayTerminal}
+	for _, c := range []struct {
+		name  string
+		needs int
+		given []Approval
+		force []Way
+		met   bool
+	}{
+		{"nobody agreed, and the stored conditions ask for nobody", 0, nil, terminal, false},
+		{"one person agreed", 1, []Approval{one}, terminal, true},
+		{"one person twice is one", 2, []Approval{one, one}, terminal, false},
+		{"two people are two", 2, []Approval{one, agreed("grace", "d", WayTerminal, Local)}, terminal, true},
+		{"to another plan", 1, []Approval{agreed("ada", "other", WayTerminal, Local)}, terminal, false},
+		{"without proof", 1, []Approval{agreed("ada", "d", WayTerminal, AssuranceNone)}, terminal, false},
+		{"with less proof than the way gives", 1, []Approval{agreed("ada", "d", WayTerminal, Claimed)}, terminal, false},
+		{"in a way that the request does not take", 1, []Approval{agreed("ada", "d", WaySlack, Verified)}, []Way{WaySlack}, false},
+		{"in a way that does not count where it starts", 1, []Approval{one}, []Way{WaySlack}, false},
+	} {
+		for _, e := range []Effect{Overwrite, Delete, "", "unknown"} {
+			r := Request{Effect: e, Plan: Plan{Digest: "d"}, Approvals: c.given}
+			assert.Equal(t, c.met, Conditions{Approvals: c.needs, Ways: terminal}.met(r, c.force), "%s, %q", c.name, e)
+		}
+	}
+}
+
 func TestOpenStatesAreThoseThatSomethingLeadsOutOf(t *testing.T) {
 	for _, s := range States() {
 		assert.Equal(t, len(moves[s]) > 0, s.Open(), s)
