@@ -169,8 +169,8 @@ func TestTheLedgerHasNoOtherWriter(t *testing.T) {
 		}
 		return out
 	}
-	assert.Equal(t, []string{"Await", "Change", "Head", "Now", "Request", "Requests", "Setting"}, methods((*policy.Ledger)(nil)))
-	assert.Equal(t, []string{"Append", "Head", "Now", "Nudge", "Put", "PutSetting", "Request", "Requests", "Setting"}, methods((*policy.Tx)(nil)))
+	assert.Equal(t, []string{"Await", "Change", "DropNote", "Head", "Note", "Notes", "Now", "PutNote", "Request", "Requests", "Setting"}, methods((*policy.Ledger)(nil)))
+	assert.Equal(t, []string{"Append", "Head", "Note", "Notes", "Now", "Nudge", "Put", "PutSetting", "Request", "Requests", "Setting", "Tell"}, methods((*policy.Tx)(nil)))
 	body := reflect.TypeOf(policy.RecordBody{})
 	put, _ := reflect.TypeOf((*policy.Tx)(nil)).Elem().MethodByName("Put")
 	assert.Equal(t, body, put.Type.In(2), "a change takes its record along")

@@ -45,6 +45,7 @@ type Call struct {
 	Actor     Actor
 	Operation string
 	Arguments json.RawMessage // a JSON object, or empty for none
+	Place     string          // where the door was called, in its own words, at most 500 bytes; decides nothing
 	At        time.Time       // filled in by [Service.Call]: the clock that decides
 }
 

@@ -64,10 +64,10 @@ func (w Way) assurance() Assurance {
 type Verdict struct {
 	By     Actor
 	Way    Way
-	Digest string // of the plan that the person was shown
-	Typed  string // what the person typed where the server's name is asked for
-	Note   string // optional, at most 500 characters
-	Proof  map[string]string
+	Digest string            // of the plan that the person was shown
+	Typed  string            // what the person typed where the server's name is asked for
+	Note   string            // optional, at most 500 characters
+	Proof  map[string]string // what the door has, such as team, user, channel and message in Slack
 	// Secret is the passphrase, for [WayTerminal]. It is checked here and never stored.
 	Secret string
 }

@@ -9,7 +9,15 @@ import (
 // Decide adds a person's agreement to a held request. When enough people have
 // agreed, it may start. What was refused is recorded too.
 func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, error) {
+	if err := s.over(ctx, id); err != nil {
+		return Request{}, s.refused(ctx, id, v, err)
+	}
 	assurance, err := s.prove(ctx, v)
+	if KindOf(err) == Unavailable { // somebody else may have decided while this was asked
+		if over := s.over(ctx, id); over != nil {
+			err = over
+		}
+	}
 	if err != nil {
 		return Request{}, s.refused(ctx, id, v, err)
 	}
@@ -31,6 +39,17 @@ func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, er
 		return Request{}, s.refused(ctx, id, v, err)
 	}
 	return r, nil
+}
+
+// over says why a request cannot be decided any more, before anybody is asked who may
+// decide: that is true whoever they are. What cannot be read is found out later.
+func (s *Service) over(ctx context.Context, id string) error {
+	r, err := s.Ledger.Request(ctx, id)
+	now, noClock := s.Ledger.Now(ctx)
+	if err == nil && noClock == nil && r.At(now).State != StateHeld {
+		return closed(r.At(now))
+	}
+	return nil
 }
 
 // agree checks everything about one agreement but who gave it, and adds it.
@@ -67,13 +86,18 @@ func (s *Service) mustType(p Plan, w Way) bool {
 	return w != WaySlack || p.Effect != Delete || p.LastGood
 }
 
-// Deny ends a held request: one person's no is enough.
+// Deny ends a held request: one person's no is enough. In Slack that is an
+// approver's; at the terminal it takes no passphrase.
 func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, error) {
-	if err := s.mayDecide(v); err != nil {
-		return Request{}, err
+	err := s.mayDecide(v)
+	if err == nil && v.Way != WayTerminal {
+		err = s.vouch(ctx, v.Way, v.By)
+	}
+	if err != nil {
+		return Request{}, s.refused(ctx, id, v, err)
 	}
 	var r Request
-	err := s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, held Request) (err error) {
+	err = s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, held Request) (err error) {
 		if held.At(now).State != StateHeld {
 			return closed(held.At(now))
 		}
@@ -85,19 +109,31 @@ func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, erro
 		r, err = s.put(ctx, tx, held, EventDenied, v.By, v.detail(AssuranceNone))
 		return err
 	})
-	return r, err
+	if err != nil {
+		return Request{}, s.refused(ctx, id, v, err)
+	}
+	return r, nil
 }
 
 // Cancel withdraws a request whose deciding step has not started: for its
-// requester, or for somebody at the host's terminal. Cancelling twice is fine.
+// requester, for an approver in Slack, or for somebody at the host's terminal.
+// Cancelling twice is fine.
 func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, error) {
 	if s.ReadOnly {
 		return Request{}, errReadOnly()
 	}
+	may := by.Door == DoorTerminal
+	var doubt error // why an approver could not be told from others
+	if by.Door == DoorSlack && slices.Contains(s.Ways, WaySlack) {
+		doubt = s.vouch(ctx, WaySlack, by)
+		may = doubt == nil
+	}
 	var r Request
 	err := s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, old Request) (err error) {
 		switch at := old.At(now); {
-		case by.Key() != old.Actor.Key() && by.Door != DoorTerminal:
+		case by.Key() != old.Actor.Key() && KindOf(doubt) == Unavailable:
+			return doubt
+		case by.Key() != old.Actor.Key() && !may:
 			return Errorf(Forbidden, "%s was asked for by %s; only they or an approver can withdraw it", id, old.Actor)
 		case at.State == StateCancelled:
 			r = old
@@ -153,6 +189,15 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 	return r, err
 }
 
+// Closed says truly why a request cannot be decided any more, for doors that need
+// not ask who wants to; nil where it still can.
+func Closed(st Standing) error {
+	if st.Request.State == StateHeld {
+		return nil
+	}
+	return closed(st.Request)
+}
+
 // closed says truly why a request cannot be decided.
 func closed(r Request) error {
 	switch r.State {
@@ -195,10 +240,15 @@ func (v Verdict) approval(a Assurance, now time.Time) Approval {
 
 func (v Verdict) detail(a Assurance) map[string]string {
 	d := map[string]string{"way": string(v.Way), "assurance": string(a), "shown": v.Digest, "note": Clean(v.Note, 500)}
-	for k, p := range v.Proof {
-		d["proof_"+k] = p
-	}
+	v.proves(d)
 	return d
+}
+
+// proves adds what the door has as proof to a record's detail.
+func (v Verdict) proves(detail map[string]string) {
+	for k, p := range v.Proof {
+		detail["proof_"+k] = p
+	}
 }
 
 // mayDecide checks that a verdict comes by a way that counts here.
@@ -221,11 +271,23 @@ func (s *Service) prove(ctx context.Context, v Verdict) (Assurance, error) {
 	switch v.Way {
 	case WayTerminal:
 		return Local, s.checkPassphrase(ctx, v.By, v.Secret)
-	case WaySlack, WayElicitation:
-		// No door of this build vouches for these; an empty list of approvers means nobody.
+	case WaySlack:
+		return Verified, s.vouch(ctx, v.Way, v.By)
+	case WayElicitation:
+		// No door of this build vouches for this one.
 	}
-	return AssuranceNone, Errorf(Forbidden, "nobody may confirm that way here")
+	return AssuranceNone, errNobody()
 }
+
+// vouch asks whether an actor may confirm by a way. Nobody to ask means no.
+func (s *Service) vouch(ctx context.Context, w Way, by Actor) error {
+	if s.Vouch == nil {
+		return errNobody()
+	}
+	return s.Vouch(ctx, w, by)
+}
+
+func errNobody() error { return Errorf(Forbidden, "nobody may confirm that way here") }
 
 // refused records that a decision was refused, and gives the reason back. A
 // record that cannot be written takes nothing away from the refusal.
@@ -235,9 +297,9 @@ func (s *Service) refused(ctx context.Context, id string, v Verdict, why error) 
 		if _, err := tx.Request(ctx, id); err != nil {
 			return err
 		}
-		return tx.Append(ctx, RecordBody{Event: EventRefused, By: v.By, Request: id, Digest: v.Digest, Detail: map[string]string{
-			"way": string(v.Way), "kind": string(e.Kind), "why": e.Message,
-		}})
+		detail := map[string]string{"way": string(v.Way), "kind": string(e.Kind), "why": e.Message}
+		v.proves(detail)
+		return tx.Append(ctx, RecordBody{Event: EventRefused, By: v.By, Request: id, Digest: v.Digest, Detail: detail})
 	})
 	return why
 }

@@ -23,7 +23,7 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 	plan = plan.sealed(account, op.Descriptor, c.At)
 	r = Request{
 		Actor: c.Actor, Account: account, Operation: op.Name, Effect: op.Effect, Arguments: c.Arguments,
-		Reason: args.Text("reason"), Plan: plan, Planned: planned, Mark: s.random(8),
+		Reason: args.Text("reason"), Place: c.Place, Plan: plan, Planned: planned, Mark: s.random(8),
 		Purpose: plan.purpose(true), Aim: plan.purpose(false),
 	}
 	// A call that repeats an open request is told how that one stands, even
@@ -111,6 +111,9 @@ func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, 
 		"operation": r.Operation, "plan": r.Plan.Summary, "reason": r.Reason, "account": r.Account.String(),
 	}})
 	if err != nil {
+		return r, false, err
+	}
+	if err := tell(ctx, tx, r, ""); err != nil {
 		return r, false, err
 	}
 	return r, false, nudgeSoon(ctx, tx, r, now)

@@ -168,8 +168,12 @@ func TestAWayThatNoLongerCountsWhereItStarts(t *testing.T) {
 	h := newHouse(t)
 	r := h.file(h.service(), agent, "delete_snapshot", delete801)
 	h.approve(h.service(), r, ada)
-	h.pass(h.service(func(c *policy.Config) { c.Ways = []policy.Way{policy.WaySlack} }), time.Minute)
-	assert.Equal(t, policy.StateStale, h.get(r.ID).State)
+	elsewhere := h.service(func(c *policy.Config) { c.Ways = []policy.Way{policy.WaySlack} })
+	h.pass(elsewhere, time.Minute)
+	assert.Equal(t, policy.StateApproved, h.get(r.ID).State, "it is left to a process where that way counts")
+	assert.Zero(t, h.destroyed())
+	h.pass(elsewhere, 10*time.Minute)
+	assert.Equal(t, policy.StateExpired, h.get(r.ID).State, "and there was none")
 	assert.Zero(t, h.destroyed())
 }
 

@@ -30,6 +30,16 @@ type Ledger interface {
 	// Await returns nil when the audit has grown beyond after, by whichever
 	// process, or the context's error. It holds no connection meanwhile.
 	Await(ctx context.Context, after int64) error
+
+	// PutNote stores a note by itself, outside the audit and beside changes: it
+	// may come between what a Change reads of notes and its commit. n.Rev must be the
+	// stored one, 0 for a new note; otherwise it fails with [Conflict]. It
+	// returns the note as it is stored.
+	PutNote(ctx context.Context, n Note) (Note, error)
+
+	// DropNote removes a note, if its Rev is the stored one; otherwise it fails
+	// with [Conflict]. One that is not there is dropped already.
+	DropNote(ctx context.Context, n Note) error
 }
 
 // Reader reads. Outside a transaction each call sees what is committed.
@@ -50,6 +60,13 @@ type Reader interface {
 
 	// Setting gives a setting; "" where it was never put.
 	Setting(ctx context.Context, name string) (string, error)
+
+	// Note gives a note; [NotFound] where there is none.
+	Note(ctx context.Context, scope, key string) (Note, error)
+
+	// Notes gives those of a scope that are due at a time, the longest due
+	// first, at most limit of them.
+	Notes(ctx context.Context, scope string, due time.Time, limit int) ([]Note, error)
 }
 
 // Tx is a transaction.
@@ -74,7 +91,27 @@ type Tx interface {
 	// Nudge has a worker of the request's account call [Service.Advance] at or
 	// after a time, once the transaction is committed.
 	Nudge(ctx context.Context, r Request, at time.Time) error
+
+	// Tell marks the note of a request ([ToldScope], its id) as due now, making
+	// it where there is none, and has a worker for doors look at it once the
+	// transaction is committed. What the note says stays; its Rev grows.
+	Tell(ctx context.Context, r Request) error
 }
+
+// Note is something that a door remembers: where it has shown a request, or what
+// it was told and has to do yet. None is audited, and whoever can write the
+// database can write one: what a door does because of a note alone, it seals.
+type Note struct {
+	Scope string    // whose notes these are
+	Key   string    // unique in its scope
+	Rev   int64     // counts changes; the compare-and-swap is on it
+	DueAt time.Time // when somebody should look at it next, UTC, whole milliseconds; zero for never
+	Doc   string    // the door's own, up to 64 kB
+}
+
+// ToldScope is the scope of the notes on requests of an account that doors show
+// to people. The key of such a note is the request's id.
+func ToldScope(a Account) string { return "told " + digest(a)[:16] }
 
 // Filter says which requests are meant. Zero fields do not filter.
 type Filter struct {

@@ -21,6 +21,7 @@ type Request struct {
 	Effect    Effect          `json:"effect"`
 	Arguments json.RawMessage `json:"arguments"`
 	Reason    string          `json:"reason,omitempty"`
+	Place     string          `json:"place,omitempty"` // [Call].Place
 	Plan      Plan            `json:"plan"`
 	Planned   int64           `json:"planned"` // head of the audit before the plan was read
 	Mark      string          `json:"mark"`    // nonce in what we create, so that it can be found again; never shown
@@ -99,6 +100,12 @@ func (r Request) Copy() (Point, bool) {
 		}
 	}
 	return Point{}, false
+}
+
+// Told tells whether doors show the request to people unasked: where it was
+// asked for in Slack, or can be confirmed there.
+func (r Request) Told() bool {
+	return r.Actor.Door == DoorSlack || slices.Contains(r.Conditions.Ways, WaySlack)
 }
 
 // Uses tells whether the request needs a recovery point that it does not delete.

@@ -199,6 +199,9 @@ func (s *Service) putAs(ctx context.Context, tx Tx, r Request, e Event, to State
 	if r, err = tx.Put(ctx, r, RecordBody{Event: e, By: by, From: from, To: r.State, Detail: detail}); err != nil {
 		return r, err
 	}
+	if err := tell(ctx, tx, r, from); err != nil {
+		return r, err
+	}
 	if r.State.Open() {
 		return r, nudgeSoon(ctx, tx, r, now)
 	}
@@ -214,6 +217,29 @@ func (s *Service) putAs(ctx context.Context, tx Tx, r Request, e Event, to State
 		}
 	}
 	return r, nil
+}
+
+// tell has doors show a request that has changed. Where its state has, they show
+// the others on its server too: each names those that are open beside it, and
+// those that it waits for.
+func tell(ctx context.Context, tx Tx, r Request, from State) error {
+	told := []Request{r}
+	if r.State != from {
+		others, err := openOn(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		told = append(told, slices.DeleteFunc(others, func(o Request) bool { return o.ID == r.ID })...)
+	}
+	for _, o := range told {
+		if !o.Told() {
+			continue
+		}
+		if err := tx.Tell(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nudgeSoon nudges for what is due within a minute. What is due later is left

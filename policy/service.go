@@ -21,6 +21,9 @@ type Config struct {
 	// Judge gives the operator's conditions; nil where there are no rules. The
 	// floor holds whatever it says.
 	Judge func(context.Context, Facts) (Conditions, error)
+	// Vouch asks a door's own people, live, whether an actor may confirm by a
+	// way: nil means yes. Where it is nil itself, nobody may but at the terminal.
+	Vouch func(ctx context.Context, w Way, by Actor) error
 	// Passphrase checks a passphrase against its stored hash, slowly.
 	Passphrase PassphraseHash
 	// Random fills with uniform random bytes.
@@ -46,6 +49,9 @@ type Facts struct {
 	Reason string
 	Now    time.Time
 }
+
+// mostPlace is how long [Call].Place may be, in bytes.
+const mostPlace = 500
 
 // Service is the one way for every call. It keeps no state that matters: any
 // number of services, in any number of processes, work on one ledger.
@@ -93,8 +99,11 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 		return Outcome{}, Errorf(NotFound, "there is no operation %q", Clean(c.Operation, 40))
 	}
 	args, err := ParseArguments(op.Descriptor, c.Arguments)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Outcome{}, err
+	case len(c.Place) > mostPlace:
+		return Outcome{}, Errorf(Internal, "a door described where it was called in %d bytes", len(c.Place))
 	}
 	if op.Effect != Read && s.ReadOnly {
 		return Outcome{}, Errorf(Forbidden, "this vpsguard is read-only; it cannot %s", c.Operation).

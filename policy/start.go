@@ -98,8 +98,12 @@ func (s *Service) begin(ctx context.Context, seen Request, read int64) (begun Re
 		if r.State == StateRunning && !now.Before(r.StartBy) {
 			return nil
 		}
-		if !r.Conditions.met(r, s.Ways) {
-			return s.staleIn(ctx, tx, r, "its approvals do not satisfy what is asked for here")
+		if !r.Conditions.met(r, r.Conditions.Ways) {
+			return s.staleIn(ctx, tx, r, "its approvals do not satisfy what is asked for")
+		}
+		if !r.Conditions.met(r, s.Ways) { // another process takes them, or nobody does
+			wait = s.PollEvery
+			return nil
 		}
 		others, err := openOn(ctx, tx, r)
 		if err != nil {

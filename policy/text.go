@@ -98,12 +98,17 @@ func Plain(s string) bool {
 // Stamp shows a time absolutely, in UTC.
 func Stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// Ago shows how long before now a time was, in two units: "2 days 4 hours ago".
+// Ago shows how long before now a time was, in two units: "2 days 4 hours ago",
+// "in 30 minutes", "just now".
 func Ago(t, now time.Time) string {
-	if d := now.Sub(t); d >= 0 {
+	switch d := now.Sub(t); {
+	case d.Abs() < time.Second:
+		return "just now"
+	case d > 0:
 		return Span(d) + " ago"
+	default:
+		return "in " + Span(-d)
 	}
-	return "in " + Span(t.Sub(now))
 }
 
 // Span shows a duration in at most two units, rounded down: "2 days 4 hours".

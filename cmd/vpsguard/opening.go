@@ -135,6 +135,24 @@ func (o *opening) Setting(ctx context.Context, name string) (string, error) {
 	return l.Setting(ctx, name)
 }
 
+// Note is [policy.Reader]'s.
+func (o *opening) Note(ctx context.Context, scope, key string) (policy.Note, error) {
+	l, err := o.get(ctx)
+	if err != nil {
+		return policy.Note{}, err
+	}
+	return l.Note(ctx, scope, key)
+}
+
+// Notes is [policy.Reader]'s.
+func (o *opening) Notes(ctx context.Context, scope string, due time.Time, limit int) ([]policy.Note, error) {
+	l, err := o.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.Notes(ctx, scope, due, limit)
+}
+
 // Change is [policy.Ledger]'s.
 func (o *opening) Change(ctx context.Context, f func(context.Context, policy.Tx) error) error {
 	l, err := o.get(ctx)
@@ -151,4 +169,22 @@ func (o *opening) Await(ctx context.Context, after int64) error {
 		return err
 	}
 	return l.Await(ctx, after)
+}
+
+// PutNote is [policy.Ledger]'s.
+func (o *opening) PutNote(ctx context.Context, n policy.Note) (policy.Note, error) {
+	l, err := o.get(ctx)
+	if err != nil {
+		return policy.Note{}, err
+	}
+	return l.PutNote(ctx, n)
+}
+
+// DropNote is [policy.Ledger]'s.
+func (o *opening) DropNote(ctx context.Context, n policy.Note) error {
+	l, err := o.get(ctx)
+	if err != nil {
+		return err
+	}
+	return l.DropNote(ctx, n)
 }

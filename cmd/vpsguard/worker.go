@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger"
 )
 
 // sweepAtMost is the longest time between two sweeps.
@@ -20,6 +21,7 @@ type worker struct {
 	ledger  *opening
 	account *account
 	service *policy.Service
+	tell    func(ctx context.Context, id string) (time.Duration, error) // nil where no door is told
 	every   time.Duration
 	log     *slog.Logger
 	working atomic.Bool
@@ -49,7 +51,7 @@ func (w *worker) Run(ctx context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() {
 		w.again(ctx, "working on requests stopped", func(ctx context.Context) error {
-			return l.Work(ctx, account, w.service.Advance)
+			return l.Work(ctx, account, ledger.Hands{Advance: w.service.Advance, Tell: w.tell})
 		})
 	})
 	all.Go(func() { w.sweep(ctx) })

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -121,6 +122,42 @@ func BenchmarkChange(b *testing.B) {
 			}
 			wg.Wait()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "changes/s")
+		})
+	}
+}
+
+func BenchmarkNotes(b *testing.B) {
+	for name, do := range map[string]func(b *testing.B, l *ledger.Ledger, i int){
+		"put": func(b *testing.B, l *ledger.Ledger, i int) {
+			_, err := l.PutNote(b.Context(), policy.Note{Scope: "scope", Key: strconv.Itoa(i), DueAt: policytest.Start, Doc: "doc"})
+			require.NoError(b, err)
+		},
+		"tell": func(b *testing.B, l *ledger.Ledger, i int) {
+			require.NoError(b, l.Change(b.Context(), func(ctx context.Context, tx policy.Tx) error {
+				return tx.Tell(ctx, policytest.Request("rq_"+strconv.Itoa(i%1000)))
+			}))
+		},
+		"due": func(b *testing.B, l *ledger.Ledger, i int) {
+			if i == 0 {
+				require.NoError(b, l.Change(b.Context(), func(ctx context.Context, tx policy.Tx) (err error) {
+					for n := range 1000 {
+						err = errors.Join(err, tx.Tell(ctx, policytest.Request("rq_"+strconv.Itoa(n))))
+					}
+					return err
+				}))
+			}
+			_, err := l.Notes(b.Context(), policy.ToldScope(policytest.Account), time.Now().Add(time.Hour), 20)
+			require.NoError(b, err)
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			l := open(b, fresh(b), time.Now)
+			i := 0
+			for b.Loop() {
+				do(b, l, i)
+				i++
+			}
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
 		})
 	}
 }

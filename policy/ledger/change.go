@@ -27,7 +27,7 @@ type change struct {
 	l           *Ledger
 	tx          tx
 	begun, head head
-	nudged      map[string]bool
+	queued      map[string]bool
 	failed      error // of the first statement that failed: then nothing is committed
 	over        bool
 }
@@ -247,13 +247,18 @@ func (c *change) Nudge(ctx context.Context, r policy.Request, at time.Time) erro
 	if at.After(now) {
 		o.ScheduledAt = at
 	}
-	key := r.ID + "\n" + o.ScheduledAt.String()
-	if c.nudged[key] {
+	return c.enqueue(ctx, "queueing a nudge", nudge{Request: r.ID}, o)
+}
+
+// enqueue inserts a job, once in a change.
+func (c *change) enqueue(ctx context.Context, doing string, j job, o *river.InsertOpts) error {
+	key := o.Queue + "\n" + j.request() + "\n" + o.ScheduledAt.String()
+	if c.queued[key] {
 		return nil
 	}
-	if c.nudged == nil {
-		c.nudged = map[string]bool{}
+	if c.queued == nil {
+		c.queued = map[string]bool{}
 	}
-	c.nudged[key] = true
-	return c.check("queueing a nudge", c.tx.Enqueue(ctx, nudge{Request: r.ID}, o))
+	c.queued[key] = true
+	return c.check(doing, c.tx.Enqueue(ctx, j, o))
 }

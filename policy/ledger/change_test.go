@@ -14,7 +14,7 @@ import (
 
 // TestHalfOfAChangeIsNeverCommitted breaks each table in turn, and overlooks it.
 func TestHalfOfAChangeIsNeverCommitted(t *testing.T) {
-	for _, table := range []string{"request", "audit_record", "audit_head", "setting", "river_job"} {
+	for _, table := range []string{"request", "audit_record", "audit_head", "setting", "note", "river_job"} {
 		t.Run(table, func(t *testing.T) {
 			url := fresh(t)
 			l := open(t, url, time.Now)
@@ -28,7 +28,7 @@ func TestHalfOfAChangeIsNeverCommitted(t *testing.T) {
 			err = l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
 				_, err := tx.Put(ctx, policytest.Request("rq_222222"), policy.RecordBody{})
 				seen = append(seen, err, tx.PutSetting(ctx, "name", "value", policy.RecordBody{}),
-					tx.Nudge(ctx, policytest.Request("rq_222222"), time.Time{}))
+					tx.Nudge(ctx, policytest.Request("rq_222222"), time.Time{}), tx.Tell(ctx, policytest.Request("rq_222222")))
 				return nil
 			})
 			require.Error(t, err)
@@ -42,6 +42,8 @@ func TestHalfOfAChangeIsNeverCommitted(t *testing.T) {
 			require.NoError(t, err)
 			assert.Zero(t, v)
 			assert.Zero(t, jobs(t, url))
+			_, err = l.Note(t.Context(), policy.ToldScope(policytest.Account), "rq_222222")
+			assert.Equal(t, policy.NotFound, policy.KindOf(err))
 			_, err = raw(t, url).Exec("DROP TRIGGER broken")
 			require.NoError(t, err)
 			require.NoError(t, count(t.Context(), l, "rq_222222"), "and it goes on")

@@ -13,8 +13,9 @@ import (
 // once, with $1, $2, … numbered in the order in which they stand; what differs
 // between databases is behind this interface and in the files under schema.
 type database interface {
-	// migrate makes the tables, or checks that they are those of a ledger and
-	// can be written. Any number of processes may do it at once.
+	// migrate makes the tables, makes of those of an older version the present
+	// ones, or checks that they are those of a ledger and can be written. Any
+	// number of processes may do it at once.
 	migrate(ctx context.Context) error
 	// write runs f in a transaction, and commits if f returns nil. It tries
 	// again only where nothing has begun. f's own error comes back unchanged.
@@ -27,8 +28,11 @@ type database interface {
 	now(ctx context.Context, q querier) (time.Time, error)
 	// says tells people what went wrong, in the first half of a sentence.
 	says(err error) string
-	// worker makes something that works on the jobs of a queue.
-	worker(queue string, w *river.Workers) (runner, error)
+	// worker makes something that works on the jobs of some queues.
+	worker(queues map[string]river.QueueConfig, w *river.Workers) (runner, error)
+	// forget removes the jobs of a kind that wait in a queue since before a
+	// time, a thousand at most.
+	forget(ctx context.Context, queue, kind string, before time.Time) error
 	close() error
 }
 

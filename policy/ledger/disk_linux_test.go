@@ -50,6 +50,11 @@ func TestAFullDiskChangesNothingAndHealsWithoutARestart(t *testing.T) {
 	assert.Equal(t, policy.Unavailable, e.Kind)
 	assert.Equal(t, "the ledger's disk is full; nothing was changed", e.Message)
 	assert.Equal(t, policy.Unavailable, policy.KindOf(l.Ready(t.Context())))
+	note := policy.Note{Scope: "scope", Key: "key", Doc: strings.Repeat("x", 64<<10)}
+	_, err = l.PutNote(t.Context(), note)
+	assert.Equal(t, "the ledger's disk is full; nothing was changed", policy.Public(err).Message)
+	_, err = l.Note(t.Context(), "scope", "key")
+	assert.Equal(t, policy.NotFound, policy.KindOf(err))
 	v, err := l.Verify(t.Context(), nil)
 	require.NoError(t, err, "reading goes on")
 	assert.Equal(t, stored, v.Requests, "what was acknowledged is there, and nothing else")
@@ -59,6 +64,8 @@ func TestAFullDiskChangesNothingAndHealsWithoutARestart(t *testing.T) {
 
 	require.NoError(t, os.Remove(plug))
 	require.NoError(t, count(t.Context(), l, "rq_last"))
+	_, err = l.PutNote(t.Context(), note)
+	require.NoError(t, err)
 	v, err = l.Verify(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, stored+1, v.Requests)

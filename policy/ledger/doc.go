@@ -1,6 +1,6 @@
-// Package ledger keeps requests, the audit, settings and queued work in one SQL
-// database, as the contract of [policy.Ledger] asks. Today that is SQLite in
-// one file, for any number of processes on one machine.
+// Package ledger keeps requests, the audit, settings, notes and queued work in
+// one SQL database, as the contract of [policy.Ledger] asks. Today that is
+// SQLite in one file, for any number of processes on one machine.
 //
 // # What is stored
 //
@@ -12,6 +12,23 @@
 // River's own tables in the same database and is inserted in the same
 // transaction; nothing is ever decided from it.
 //
+// Notes are what doors remember. Nothing is decided from them either, and they
+// are in no record: [Ledger.Verify] does not look at them, and storing one does
+// not take the audit's head. Telling doors of a request marks its note as due
+// and queues a job in a queue of its own for the doors of an account. Where no
+// process has a door, such jobs wait for an hour and are then removed by
+// whoever works; a door that comes later finds the notes due.
+//
+// # Versions
+//
+// The tables have a version, and each file under schema makes one from the one
+// before. Opening a ledger of an older version upgrades it, in one transaction,
+// while others may be opening it too; there is no way back but a copy of the
+// file. A program refuses a ledger of a newer version than it knows. One that
+// had the ledger open before the upgrade works on; but doors are not told of
+// what version 1 changes, and it drops what it does not know of a request, such
+// as its place.
+//
 // # When things fail
 //
 //   - A change that fails anywhere is rolled back whole, a panic included. A
@@ -20,10 +37,10 @@
 //   - A process that is killed leaves either the whole change or nothing.
 //   - An error inside a change that its function overlooks makes the change fail
 //     all the same; half of a change is never committed.
-//   - A nudge may be lost, late or doubled: a worker that dies keeps its job for
+//   - A nudge, to a door too, may be lost, late or doubled: a worker that dies keeps its job for
 //     [rescueAfter], and while the process that schedules is gone, nothing that
 //     lies in the future is delivered for about 17 seconds. Whoever needs more
-//     sweeps the requests that are due.
+//     sweeps the requests and notes that are due.
 //   - What went wrong inside is in the Err of a [policy.Error], for logs only.
 //
 // # Limits

@@ -47,7 +47,10 @@ func TestOpenRefusesWithOneClearSentence(t *testing.T) {
 	_, err := raw(t, foreign).Exec("CREATE TABLE diary (day TEXT)")
 	require.NoError(t, err)
 	newer := fresh(t)
-	_, err = raw(t, newer).Exec("UPDATE schema_version SET version = 2")
+	_, err = raw(t, newer).Exec("UPDATE schema_version SET version = 3")
+	require.NoError(t, err)
+	unmade := fresh(t)
+	_, err = raw(t, unmade).Exec("UPDATE schema_version SET version = 0")
 	require.NoError(t, err)
 	for _, c := range []struct {
 		name, url string
@@ -67,7 +70,8 @@ func TestOpenRefusesWithOneClearSentence(t *testing.T) {
 		{"below a file", "sqlite:" + text + "/x/ledger.db", policy.Unavailable, "a part of its path is not a folder"},
 		{"a text", "sqlite:" + text, policy.Invalid, "a file of another kind"},
 		{"another program's database", foreign, policy.Invalid, "an SQLite database of another program"},
-		{"a newer ledger", newer, policy.Invalid, "it has version 2, of a newer vpsguard; this one knows version 1"},
+		{"a newer ledger", newer, policy.Invalid, "it has version 3, of a newer vpsguard; this one knows version 2"},
+		{"a version that never was", unmade, policy.Invalid, "it has version 0, which no vpsguard has made"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ledger.Open(t.Context(), c.url, ledger.Options{Now: time.Now})
@@ -92,7 +96,7 @@ func TestCloseIsTheEnd(t *testing.T) {
 	require.NoError(t, l.Close())
 	require.NoError(t, l.Close())
 	assert.Equal(t, policy.Unavailable, policy.KindOf(count(t.Context(), l, "rq_222222")))
-	assert.Equal(t, policy.Internal, policy.KindOf(l.Work(t.Context(), policytest.Account, nil)))
+	assert.Equal(t, policy.Internal, policy.KindOf(l.Work(t.Context(), policytest.Account, ledger.Hands{Advance: func(context.Context, string) (time.Duration, error) { return 0, nil }})))
 	require.Error(t, l.Await(t.Context(), 0))
 }
 

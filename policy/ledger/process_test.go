@@ -110,10 +110,10 @@ func childWrite(ctx context.Context, url, name string) error {
 // childWork works until it is killed, and tells of each nudge.
 func childWork(ctx context.Context, url, _ string) error {
 	return childOpened(ctx, url, func(l *ledger.Ledger) error {
-		return l.Work(ctx, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+		return l.Work(ctx, policytest.Account, ledger.Hands{Advance: func(_ context.Context, id string) (time.Duration, error) {
 			fmt.Println(id)
 			return 0, nil
-		})
+		}})
 	})
 }
 

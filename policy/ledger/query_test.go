@@ -50,6 +50,15 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 	}
 }
 
+func TestDueNotesUseTheirIndex(t *testing.T) {
+	l, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "ledger.db"), Options{Now: time.Now})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	how := plan(t, l, dueNotes, []any{"scope", 1, 9})
+	assert.Contains(t, how, "INDEX note_due (scope=? AND due_at<?)")
+	assert.NotContains(t, how, "TEMP B-TREE", "they lie in their order already")
+}
+
 func plan(t *testing.T, l *Ledger, q string, args []any) string {
 	t.Helper()
 	var lines []string

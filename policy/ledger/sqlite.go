@@ -20,12 +20,20 @@ import (
 	"github.com/vpsguard/vpsguard/policy"
 )
 
-//go:embed schema/sqlite.sql
-var sqliteTables string
+var (
+	//go:embed schema/sqlite_1.sql
+	sqlite1 string
+	//go:embed schema/sqlite_2.sql
+	sqlite2 string
+)
+
+// sqliteSteps make each version of our tables from the one before. What was
+// released is never edited: ledgers of that version exist.
+var sqliteSteps = []string{sqlite1, sqlite2}
 
 const (
 	// sqliteVersion is the version of the tables, ours and River's together.
-	sqliteVersion = 1
+	sqliteVersion = 2
 	// sqliteMark is the application_id in the file's header: "vpsg".
 	sqliteMark = 0x76707367
 
@@ -121,15 +129,17 @@ func (s *sqlite) read(ctx context.Context, f func(querier) error) error {
 func (s *sqlite) migrate(ctx context.Context) error {
 	// First without a connection that writes: that would already turn another
 	// program's database into one with a write-ahead log.
-	err := s.read(ctx, func(q querier) error { _, err := sqliteState(ctx, q); return err })
+	err := s.read(ctx, func(q querier) error { _, err := versionOf(ctx, q); return err })
 	if e := (*policy.Error)(nil); !errors.As(err, &e) && code(err) != codes.SQLITE_NOTADB {
 		err = s.inTx(ctx, func(t sqliteTx) error {
-			fresh, err := sqliteState(ctx, t)
+			version, err := versionOf(ctx, t)
 			switch {
 			case err != nil:
 				return err
-			case fresh:
+			case version == 0:
 				return s.create(ctx, t)
+			case version < sqliteVersion:
+				return s.upgrade(ctx, t, version)
 			}
 			// Shows a disk or a file that is read-only, without writing anything.
 			_, err = t.Exec(ctx, "UPDATE schema_version SET version = version")
@@ -142,29 +152,32 @@ func (s *sqlite) migrate(ctx context.Context) error {
 	return err
 }
 
-// sqliteState tells whether a file is new, and fails where it is no ledger that
-// this program knows.
-func sqliteState(ctx context.Context, q querier) (fresh bool, err error) {
-	var mark, tables, version int64
+// versionOf gives the version of a ledger's tables, 0 where the file is new. It
+// fails where the file is no ledger that this program knows.
+func versionOf(ctx context.Context, q querier) (version int, err error) {
+	var mark, tables int64
 	if err = q.QueryRow(ctx, "PRAGMA application_id").Scan(&mark); err == nil {
 		err = q.QueryRow(ctx, "SELECT count(*) FROM sqlite_master").Scan(&tables)
 	}
 	switch {
 	case err != nil:
-		return false, fmt.Errorf("reading what the file is: %w", err)
+		return 0, fmt.Errorf("reading what the file is: %w", err)
 	case mark == 0 && tables == 0:
-		return true, nil
+		return 0, nil
 	case mark != sqliteMark:
-		return false, errNotALedger("it is an SQLite database of another program")
+		return 0, errNotALedger("it is an SQLite database of another program")
 	}
 	if err := q.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
-		return false, fmt.Errorf("reading the version: %w", err)
+		return 0, fmt.Errorf("reading the version: %w", err)
 	}
-	if version > sqliteVersion {
-		return false, policy.Errorf(policy.Invalid, "it has version %d, of a newer vpsguard; this one knows version %d", version, sqliteVersion).
+	switch {
+	case version > sqliteVersion:
+		return 0, policy.Errorf(policy.Invalid, "it has version %d, of a newer vpsguard; this one knows version %d", version, sqliteVersion).
 			WithHint("Use the newer vpsguard for this ledger.")
+	case version < 1:
+		return 0, errNotALedger(fmt.Sprintf("it has version %d, which no vpsguard has made", version))
 	}
-	return false, nil
+	return version, nil
 }
 
 func errNotALedger(why string) error {
@@ -174,8 +187,8 @@ func errNotALedger(why string) error {
 // create makes our tables and River's, in one transaction: while several
 // processes open a fresh file, one makes them and the others find them.
 func (s *sqlite) create(ctx context.Context, t sqliteTx) error {
-	if _, err := t.Exec(ctx, sqliteTables); err != nil {
-		return fmt.Errorf("making the tables: %w", err)
+	if err := s.upgrade(ctx, t, 0); err != nil {
+		return err
 	}
 	m, err := rivermigrate.New(s.driver, &rivermigrate.Config{Logger: s.config.Logger})
 	if err != nil {
@@ -189,12 +202,43 @@ func (s *sqlite) create(ctx context.Context, t sqliteTx) error {
 	return err
 }
 
-func (s *sqlite) worker(queue string, w *river.Workers) (runner, error) {
+// upgrade makes of a ledger's tables those of this version, in one transaction.
+// A process of an older version that has the file open goes on with what it knows.
+func (s *sqlite) upgrade(ctx context.Context, t sqliteTx, from int) error {
+	for i, step := range sqliteSteps[from:] {
+		if _, err := t.Exec(ctx, step); err != nil {
+			return fmt.Errorf("making the tables of version %d: %w", from+i+1, err)
+		}
+	}
+	return nil
+}
+
+func (s *sqlite) worker(queues map[string]river.QueueConfig, w *river.Workers) (runner, error) {
 	config := s.config
-	config.Workers = w
-	config.Queues = map[string]river.QueueConfig{queue: {MaxWorkers: maxWorkers}}
+	config.Workers, config.Queues = w, queues
 	config.JobTimeout, config.RescueStuckJobsAfter = jobTimeout, rescueAfter
 	return river.NewClient(s.driver, &config)
+}
+
+func (s *sqlite) forget(ctx context.Context, queue, kind string, before time.Time) error {
+	const waits = "available"
+	waiting := river.NewJobListParams().Queues(queue).Kinds(kind).States(waits).
+		OrderBy(river.JobListOrderByID, river.SortOrderAsc).First(1000)
+	found, err := s.client.JobList(ctx, waiting)
+	if err != nil {
+		return err
+	}
+	var ids []int64
+	for _, j := range found.Jobs {
+		if j.ScheduledAt.Before(before) {
+			ids = append(ids, j.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err = s.client.JobDeleteMany(ctx, river.NewJobDeleteManyParams().IDs(ids...).States(waits).First(len(ids)))
+	return err
 }
 
 // says is written for the codes that notably happen; see the driver's list.

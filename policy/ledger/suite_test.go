@@ -23,13 +23,18 @@ func TestSQLiteIsALedger(t *testing.T) {
 		return policytest.Subject{
 			Open:    func(t *testing.T) policy.Ledger { return open(t, url, now) },
 			Records: func(t *testing.T) []policy.Record { return records(t, open(t, url, now)) },
-			Nudges: func(t *testing.T) (n int) {
-				row := raw(t, url).QueryRow("SELECT count(*) FROM river_job WHERE state IN ('available', 'scheduled')")
-				require.NoError(t, row.Scan(&n))
-				return n
-			},
+			Nudges:  func(t *testing.T) int { return waiting(t, url, "advance") },
+			Told:    func(t *testing.T) int { return waiting(t, url, "tell") },
 		}
 	})
+}
+
+// waiting counts the jobs of a kind that nobody has taken.
+func waiting(t testing.TB, url, kind string) (n int) {
+	t.Helper()
+	row := raw(t, url).QueryRow("SELECT count(*) FROM river_job WHERE state IN ('available', 'scheduled') AND kind = ?", kind)
+	require.NoError(t, row.Scan(&n))
+	return n
 }
 
 // missing is the url of a ledger that does not exist yet.

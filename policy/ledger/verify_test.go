@@ -136,6 +136,22 @@ func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
 	}
 }
 
+func TestVerifyKnowsNothingOfNotes(t *testing.T) {
+	l, url := story(t)
+	tell(t, l, "rq_222222")
+	_, err := l.PutNote(t.Context(), policy.Note{Scope: "scope", Key: "key"})
+	require.NoError(t, err)
+	before, err := l.Verify(t.Context(), nil)
+	require.NoError(t, err)
+	for _, sql := range []string{"UPDATE note SET doc = 'x', rev = 99, due_at = NULL", "DELETE FROM note"} {
+		_, err := raw(t, url).Exec(sql)
+		require.NoError(t, err)
+		v, err := l.Verify(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, before, v)
+	}
+}
+
 func TestTheAuditIsAppendOnlyInTheDatabaseToo(t *testing.T) {
 	_, url := story(t)
 	db := raw(t, url)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,14 +19,19 @@ import (
 	"github.com/vpsguard/vpsguard/policy/policytest"
 )
 
-type advance = func(context.Context, string) (time.Duration, error)
+type hand = func(context.Context, string) (time.Duration, error)
 
 // start works until stop is called, which waits.
-func start(t *testing.T, l *ledger.Ledger, account policy.Account, f advance) (stop func()) {
+func start(t *testing.T, l *ledger.Ledger, account policy.Account, f hand) (stop func()) {
+	t.Helper()
+	return startHands(t, l, account, ledger.Hands{Advance: f})
+}
+
+func startHands(t *testing.T, l *ledger.Ledger, account policy.Account, h ledger.Hands) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- l.Work(ctx, account, f) }()
+	go func() { ended <- l.Work(ctx, account, h) }()
 	return func() {
 		cancel()
 		require.NoError(t, <-ended)
@@ -48,7 +54,7 @@ func TestNudgesReachTheirAccountsWorkersOnly(t *testing.T) {
 	l, other := open(t, url, time.Now), open(t, url, time.Now)
 	ownerless := policy.Account{URL: policytest.Account.URL}
 	got := map[string]chan string{"one": make(chan string, 9), "two": make(chan string, 9)}
-	to := func(name string) advance {
+	to := func(name string) hand {
 		return func(_ context.Context, id string) (time.Duration, error) { got[name] <- id; return 0, nil }
 	}
 	defer start(t, l, policytest.Account, to("one"))()
@@ -69,12 +75,12 @@ func TestWorkWaitsForWhatIsInFlightAndNudgesOutliveIt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- l.Work(ctx, policytest.Account, func(ctx context.Context, id string) (time.Duration, error) {
+		ended <- l.Work(ctx, policytest.Account, ledger.Hands{Advance: func(ctx context.Context, id string) (time.Duration, error) {
 			calls++
 			begun <- id
 			<-finish
 			return 0, ctx.Err()
-		})
+		}})
 	}()
 	nudge(t, l, "rq_222222", policytest.Account, time.Time{})
 	assert.Equal(t, "rq_222222", <-begun)
@@ -96,10 +102,10 @@ func TestCloseStopsWork(t *testing.T) {
 	l := open(t, fresh(t), time.Now)
 	begun, ended := make(chan string), make(chan error, 1)
 	go func() {
-		ended <- l.Work(t.Context(), policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+		ended <- l.Work(t.Context(), policytest.Account, ledger.Hands{Advance: func(_ context.Context, id string) (time.Duration, error) {
 			begun <- id
 			return 0, nil
-		})
+		}})
 	}()
 	nudge(t, l, "rq_222222", policytest.Account, time.Time{})
 	<-begun
@@ -162,9 +168,22 @@ func TestNudgesComeAtTheirTime(t *testing.T) {
 }
 
 func TestWhatFailsIsCalledAgainAndTellsNobody(t *testing.T) {
+	t.Run("advancing", func(t *testing.T) {
+		whatFails(t, func(h hand) ledger.Hands { return ledger.Hands{Advance: h} }, "advancing a request panicked", nudgeNow)
+	})
+	t.Run("telling", func(t *testing.T) {
+		whatFails(t, func(h hand) ledger.Hands { return ledger.Hands{Tell: h} }, "telling of a request panicked", tell)
+	})
+}
+
+func nudgeNow(t *testing.T, l *ledger.Ledger, id string) {
+	nudge(t, l, id, policytest.Account, time.Now())
+}
+
+func whatFails(t *testing.T, with func(hand) ledger.Hands, says string, queue func(*testing.T, *ledger.Ledger, string)) {
 	bubble(t, func(t *testing.T, l *ledger.Ledger, log *bytes.Buffer) {
 		d := &diary{began: time.Now()}
-		stop := start(t, l, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+		stop := startHands(t, l, policytest.Account, with(func(_ context.Context, id string) (time.Duration, error) {
 			n := d.note(id)
 			switch {
 			case n > 1:
@@ -178,9 +197,9 @@ func TestWhatFailsIsCalledAgainAndTellsNobody(t *testing.T) {
 			default:
 				return time.Second, policy.Errorf(policy.NotFound, "gone")
 			}
-		})
+		}))
 		for _, id := range []string{"rq_panics", "rq_fails", "rq_ended", "rq_unknown"} {
-			nudge(t, l, id, policytest.Account, time.Now())
+			queue(t, l, id)
 		}
 		time.Sleep(20 * time.Second)
 		stop()
@@ -189,6 +208,7 @@ func TestWhatFailsIsCalledAgainAndTellsNobody(t *testing.T) {
 			assert.InDelta(t, 13, d.times[id][1].Seconds(), 4, "after ten seconds, when River looks: %s", id)
 		}
 		assert.Len(t, d.times["rq_unknown"], 1, "what is gone is given up")
+		assert.Contains(t, log.String(), says)
 		assert.Contains(t, log.String(), "rq_panics")
 		var kept string
 		row := raw(t, "sqlite:"+l.Path()).QueryRow("SELECT group_concat(coalesce(errors, '') || json(metadata)) FROM river_job")
@@ -218,5 +238,107 @@ func TestWorkDoesNotWaitForEver(t *testing.T) {
 		})
 		assert.Equal(t, "rq_222222", <-again, "it was not lost")
 		stop()
+	})
+}
+
+// tell tells doors of a request.
+func tell(t *testing.T, l *ledger.Ledger, id string) {
+	t.Helper()
+	require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error { return tx.Tell(ctx, policytest.Request(id)) }))
+}
+
+func TestEachHandGetsItsOwnJobs(t *testing.T) {
+	url := fresh(t)
+	l, door, worker := open(t, url, time.Now), open(t, url, time.Now), open(t, url, time.Now)
+	got := make(chan string, 9)
+	to := func(name string) hand {
+		return func(_ context.Context, id string) (time.Duration, error) { got <- name + " " + id; return 0, nil }
+	}
+	assert.Equal(t, policy.Internal, policy.KindOf(l.Work(t.Context(), policytest.Account, ledger.Hands{})))
+
+	stop := startHands(t, worker, policytest.Account, ledger.Hands{Advance: to("advance")})
+	tell(t, l, "rq_told")
+	nudge(t, l, "rq_nudged", policytest.Account, time.Time{})
+	assert.Equal(t, "advance rq_nudged", <-got)
+	stop()
+	assert.Equal(t, 1, waiting(t, url, "tell"), "it waits for a door")
+
+	stop = startHands(t, door, policytest.Account, ledger.Hands{Tell: to("tell")})
+	assert.Equal(t, "tell rq_told", <-got)
+	nudge(t, l, "rq_other", policytest.Account, time.Time{})
+	tell(t, l, "rq_next")
+	assert.Equal(t, "tell rq_next", <-got)
+	stop()
+	assert.Equal(t, 1, waiting(t, url, "advance"), "it waits for a worker")
+
+	defer startHands(t, l, policytest.Account, ledger.Hands{Advance: to("advance"), Tell: to("tell")})()
+	assert.Equal(t, "advance rq_other", <-got)
+	tell(t, worker, "rq_last")
+	assert.Equal(t, "tell rq_last", <-got)
+	assert.Empty(t, got)
+}
+
+func TestOneHandDoesNotKeepTheOtherWaiting(t *testing.T) {
+	l := open(t, fresh(t), time.Now)
+	busy, free := make(chan string), make(chan struct{})
+	defer startHands(t, l, policytest.Account, ledger.Hands{
+		Advance: func(_ context.Context, id string) (time.Duration, error) { busy <- id; return 0, nil },
+		Tell:    func(_ context.Context, id string) (time.Duration, error) { busy <- id; <-free; return 0, nil },
+	})()
+	for i := range 11 {
+		tell(t, l, "rq_told"+strconv.Itoa(i))
+	}
+	for range 10 {
+		<-busy
+	}
+	nudge(t, l, "rq_nudged", policytest.Account, time.Time{})
+	assert.Equal(t, "rq_nudged", <-busy, "ten doors at work, and the workers of requests are free")
+	close(free)
+	assert.Equal(t, "rq_told10", <-busy)
+}
+
+func TestATellingThatIsPutOffComesAgain(t *testing.T) {
+	bubble(t, func(t *testing.T, l *ledger.Ledger, log *bytes.Buffer) {
+		d := &diary{began: time.Now()}
+		defer startHands(t, l, policytest.Account, ledger.Hands{Tell: func(_ context.Context, id string) (time.Duration, error) {
+			if d.note(id) < 3 {
+				return 2 * time.Second, nil
+			}
+			return 0, nil
+		}})()
+		tell(t, l, "rq_222222")
+		time.Sleep(30 * time.Second)
+		assert.Len(t, d.times["rq_222222"], 3)
+		assert.Less(t, d.times["rq_222222"][0], 200*time.Millisecond, "it comes at once")
+		assert.GreaterOrEqual(t, d.times["rq_222222"][2], 4*time.Second)
+		assert.Empty(t, log.String())
+	})
+}
+
+// A house whose door was shut does not keep for ever what it would have told.
+func TestWhatNoDoorHasFetchedIsForgotten(t *testing.T) {
+	bubble(t, func(t *testing.T, l *ledger.Ledger, log *bytes.Buffer) {
+		other := policytest.Request("rq_other", func(r *policy.Request) { r.Account = policy.Account{URL: "https://elsewhere.test"} })
+		require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error { return tx.Tell(ctx, other) }))
+		nudge(t, l, "rq_222222", policytest.Account, time.Now())
+		for i := range 3 {
+			tell(t, l, "rq_old"+strconv.Itoa(i))
+		}
+		time.Sleep(time.Hour)
+		tell(t, l, "rq_new")
+		time.Sleep(time.Millisecond)
+		advanced := 0
+		defer startHands(t, l, policytest.Account, ledger.Hands{Advance: func(context.Context, string) (time.Duration, error) {
+			advanced++
+			return 0, nil
+		}})()
+		time.Sleep(time.Second)
+		url := "sqlite:" + l.Path()
+		assert.Equal(t, 2, waiting(t, url, "tell"), "the new one, and another account's")
+		assert.Equal(t, 1, advanced, "nudges are not forgotten")
+		due, err := l.Notes(t.Context(), policy.ToldScope(policytest.Account), time.Now(), 9)
+		require.NoError(t, err)
+		assert.Len(t, due, 4, "a door that comes later finds all of it due")
+		assert.Empty(t, log.String())
 	})
 }

@@ -22,6 +22,8 @@ type change struct {
 	values map[string]string
 	log    []policy.Record
 	nudges []Nudge
+	notes  map[place]policy.Note
+	told   []Nudge
 }
 
 func (t *change) usable(ctx context.Context) error {

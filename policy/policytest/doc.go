@@ -10,5 +10,6 @@
 // own Change answers with an error of kind Internal.
 //
 // Nothing here is meant for production: the memory is gone with the process,
-// and nothing delivers its nudges ([Memory.TakeDue] hands them to the test).
+// and nothing delivers its nudges ([Memory.TakeDue] and [Memory.TakeTold] hand
+// them to the test).
 package policytest

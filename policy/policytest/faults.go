@@ -22,7 +22,8 @@ const (
 func (m *Memory) FailNextCommit() { m.FailCommits(1, CommitFailed) }
 
 // FailCommits lets the next n commits fail, after those that were ordered
-// before. A Change that puts nothing has nothing to commit and does not count.
+// before. A Change that puts nothing has nothing to commit and does not count;
+// a note that is put or dropped does.
 func (m *Memory) FailCommits(n int, f Fault) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,6 +49,27 @@ func (m *Memory) Nudges() []Nudge {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.SortedStableFunc(slices.Values(m.nudges), byTime)
+}
+
+// Told are the nudges to doors ([policy.Tx].Tell) that wait, in their order.
+func (m *Memory) Told() []Nudge {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.told)
+}
+
+// TakeTold takes the nudges to doors of all accounts, and gives the ids of their
+// requests in their order, each once.
+func (m *Memory) TakeTold() (ids []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, n := range m.told {
+		if !slices.Contains(ids, n.ID) {
+			ids = append(ids, n.ID)
+		}
+	}
+	m.told = nil
+	return ids
 }
 
 // TakeDue takes the nudges of all accounts that are due, and gives the ids of

@@ -26,11 +26,14 @@ type Memory struct {
 	values map[string]string
 	log    []policy.Record
 	nudges []Nudge
+	notes  map[place]policy.Note
+	told   []Nudge
 	grown  chan struct{} // closed when the log grows
 	faults []Fault
 }
 
-// Nudge is a nudge that nobody has taken yet.
+// Nudge is a nudge that nobody has taken yet. One to a door, see [Memory.Told],
+// is always for the time at which it was made.
 type Nudge struct {
 	ID      string
 	Account policy.Account
@@ -57,7 +60,7 @@ func (w row) copied() (policy.Request, error) {
 func NewMemory(now func() time.Time) *Memory {
 	return &Memory{
 		now: now, serial: make(chan struct{}, 1), grown: make(chan struct{}),
-		rows: map[string]row{}, values: map[string]string{},
+		rows: map[string]row{}, values: map[string]string{}, notes: map[place]policy.Note{},
 	}
 }
 
@@ -160,7 +163,7 @@ func (m *Memory) Change(ctx context.Context, f func(ctx context.Context, tx poli
 		return ctx.Err()
 	}
 	defer func() { <-m.serial }()
-	t := &change{m: m, rows: map[string]row{}, values: map[string]string{}}
+	t := &change{m: m, rows: map[string]row{}, values: map[string]string{}, notes: map[place]policy.Note{}}
 	defer func() { t.over = true }()
 	if err := f(context.WithValue(ctx, inside{m}, true), t); err != nil {
 		return err
@@ -173,28 +176,36 @@ func (m *Memory) Change(ctx context.Context, f func(ctx context.Context, tx poli
 
 // commit stores what a change has put, unless a fault is due.
 func (m *Memory) commit(t *change) error {
-	if len(t.log) == 0 && len(t.nudges) == 0 {
+	if len(t.log) == 0 && len(t.nudges) == 0 && len(t.told) == 0 {
 		return nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var failed error
-	if len(m.faults) > 0 {
-		fault := m.faults[0]
-		m.faults = m.faults[1:]
-		failed = policy.Errorf(policy.Unavailable, "the ledger could not store it; nothing was changed")
-		if fault == CommitFailed {
-			return failed
-		}
+	happened, failed := m.fault()
+	if !happened {
+		return failed
 	}
 	m.order = append(m.order, t.order...)
 	maps.Copy(m.rows, t.rows)
 	maps.Copy(m.values, t.values)
 	m.log = append(m.log, t.log...)
 	m.nudges = append(m.nudges, t.nudges...)
+	maps.Copy(m.notes, t.notes)
+	m.told = append(m.told, t.told...)
 	close(m.grown)
 	m.grown = make(chan struct{})
 	return failed
+}
+
+// fault takes the fault that is due: whether the commit happens all the same,
+// and what it is said to have failed with.
+func (m *Memory) fault() (happened bool, failed error) {
+	if len(m.faults) == 0 {
+		return true, nil
+	}
+	fault := m.faults[0]
+	m.faults = m.faults[1:]
+	return fault == CommitLost, policy.Errorf(policy.Unavailable, "the ledger could not store it; nothing was changed")
 }
 
 // filtered applies a filter to rows that are newest first.

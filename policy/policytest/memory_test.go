@@ -20,6 +20,7 @@ func TestMemoryIsALedger(t *testing.T) {
 			Open:    func(*testing.T) policy.Ledger { return m },
 			Records: func(*testing.T) []policy.Record { return m.Records() },
 			Nudges:  func(*testing.T) int { return len(m.Nudges()) },
+			Told:    func(*testing.T) int { return len(m.Told()) },
 		}
 	})
 }
@@ -82,4 +83,47 @@ func TestMemoryGivesAtMostAThousandRequests(t *testing.T) {
 		assert.Len(t, found, 1000)
 		assert.Equal(t, 1001, total)
 	}
+}
+
+func TestMemoryFailsToKeepNotes(t *testing.T) {
+	m := policytest.NewMemory(policytest.NewClock().Now)
+	put := func(n policy.Note) error { _, err := m.PutNote(t.Context(), n); return err }
+	n := policy.Note{Scope: "scope", Key: "key"}
+	for _, c := range []struct {
+		fault policytest.Fault
+		do    func() error
+		rev   int64 // that is stored afterwards
+	}{
+		{policytest.CommitFailed, func() error { return put(n) }, 0},
+		{policytest.CommitLost, func() error { return put(n) }, 1},
+		{policytest.CommitFailed, func() error { n.Rev = 1; return m.DropNote(t.Context(), n) }, 1},
+		{policytest.CommitLost, func() error { return m.DropNote(t.Context(), n) }, 0},
+	} {
+		m.FailCommits(1, c.fault)
+		assert.Equal(t, policy.Unavailable, policy.KindOf(c.do()), "to the caller both look alike")
+		stored, _ := m.Note(t.Context(), "scope", "key")
+		assert.Equal(t, c.rev, stored.Rev)
+	}
+}
+
+func TestMemoryHandsOutWhatDoorsAreTold(t *testing.T) {
+	m := policytest.NewMemory(policytest.NewClock().Now)
+	tell := func(ids ...string) error {
+		return m.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
+			for _, id := range ids {
+				if err := tx.Tell(ctx, policytest.Request(id)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	m.FailNextCommit()
+	require.Error(t, tell("a"), "it is a commit like any other")
+	require.NoError(t, tell("b", "a", "b"))
+	require.NoError(t, tell("b", "c"))
+	assert.Len(t, m.Told(), 4, "once for each request and change")
+	assert.Equal(t, policytest.Nudge{ID: "b", Account: policytest.Account, At: policytest.Start}, m.Told()[0])
+	assert.Equal(t, []string{"b", "a", "c"}, m.TakeTold())
+	assert.Empty(t, m.TakeTold())
 }

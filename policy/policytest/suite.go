@@ -22,6 +22,8 @@ type Subject struct {
 	Records func(t *testing.T) []policy.Record
 	// Nudges counts the nudges that were not delivered yet.
 	Nudges func(t *testing.T) int
+	// Told counts the nudges to doors that were not delivered yet.
+	Told func(t *testing.T) int
 }
 
 // Ledger is the suite: it proves that ledgers keep the contract of
@@ -49,6 +51,15 @@ func Ledger(t *testing.T, fresh func(t *testing.T, now func() time.Time) Subject
 		{"each filter lets the right ones through", testFilters},
 		{"filters together let through what each does", testCombined},
 		{"lists are ordered, paged and counted", testPages},
+		{"a note is compared and swapped", testNotes},
+		{"a note has a name and up to 64 kB", testNoteSizes},
+		{"notes that are due are listed in order, each scope by itself", testNotesDue},
+		{"a note that comes back shares nothing with what is stored", testNoteCopies},
+		{"a note is dropped as it was seen, or not at all", testDropNote},
+		{"of those who put a note at once, one wins", testNoteRace},
+		{"telling keeps what a note says and makes it due", testTell},
+		{"telling that fails leaves nothing", testTellRolledBack},
+		{"a note waits for the change that tells of it", testNotesWait},
 		{"waiting ends when any handle commits", testAwait},
 		{"waiting ends with its context", testAwaitEnds},
 		{"the clock is the one given, in whole milliseconds", testNow},

@@ -18,7 +18,7 @@ import (
 func fill(ctx context.Context, tx policy.Tx) error {
 	r, err := tx.Put(ctx, Request("rq_999999"), policy.RecordBody{Event: policy.EventHeld})
 	return errors.Join(
-		err, tx.Nudge(ctx, r, Start), tx.Append(ctx, policy.RecordBody{Event: "test.refused"}),
+		err, tx.Nudge(ctx, r, Start), tx.Tell(ctx, r), tx.Append(ctx, policy.RecordBody{Event: "test.refused"}),
 		tx.PutSetting(ctx, "name", "value", policy.RecordBody{Event: "test.set"}),
 	)
 }
@@ -35,12 +35,15 @@ func (b *bench) nothing(t *testing.T) {
 		value, err := l.Setting(t.Context(), "name")
 		require.NoError(t, err)
 		assert.Empty(t, value)
+		_, err = l.Note(t.Context(), policy.ToldScope(Account), "rq_999999")
+		kind(t, policy.NotFound, err)
 		head, err := l.Head(t.Context())
 		require.NoError(t, err)
 		assert.Zero(t, head)
 	}
 	assert.Empty(t, b.Records(t))
 	assert.Zero(t, b.Nudges(t))
+	assert.Zero(t, b.Told(t))
 }
 
 func testRollback(t *testing.T, b *bench) {
