@@ -35,10 +35,17 @@ type settings struct {
 	Database string `env:"DATABASE" about:"Where requests and the audit are stored; a file in the user's state folder unless set." takes:"sqlite: and the path of a file, such as sqlite:/var/lib/vpsguard/ledger.db"`
 	ReadOnly bool   `env:"READ_ONLY, default=false" about:"Whether this process only reads: it files, approves and runs nothing." takes:"true or false"`
 
-	Confirm       []string      `env:"CONFIRM, default=terminal" about:"Which ways of confirming count." takes:"terminal, or none where nobody may confirm anything"`
+	Confirm       []string      `env:"CONFIRM" about:"Which ways of confirming count; terminal unless set, and slack too where Slack is set up." takes:"slack and terminal with a comma between, one of them, or none where nobody may confirm anything"`
 	ApproveWithin time.Duration `env:"APPROVE_WITHIN, default=30m" about:"How long a request waits for people." takes:"a duration from 1s to 24h, such as 30m"`
 	StartWithin   time.Duration `env:"START_WITHIN, default=10m" about:"How long an approved request may wait for its start." takes:"a duration from 1s to 24h, such as 10m"`
 	PollEvery     time.Duration `env:"POLL_EVERY, default=10s" about:"How often an accepted create or restore is looked at." takes:"a duration from 50ms to 10m, such as 10s"`
+
+	SlackBotToken      secret   `env:"SLACK_BOT_TOKEN" about:"The bot token of the Slack app; it opens the Slack door." takes:"a token that begins with xoxb-"`
+	SlackAppToken      secret   `env:"SLACK_APP_TOKEN" about:"The app-level token with which Slack is reached by Socket Mode." takes:"a token that begins with xapp-"`
+	SlackSigningSecret secret   `env:"SLACK_SIGNING_SECRET" about:"The secret with which Slack signs what it sends to /slack/ over HTTP." takes:"32 hex digits; while the secret is changed, the new and the old one with a comma between"`
+	SlackApprovers     []string `env:"SLACK_APPROVERS" about:"Who may confirm in Slack; nobody else." takes:"ids of users (U0123ABCD) and user groups (S0123ABCD) with commas between"`
+	SlackChannel       string   `env:"SLACK_CHANNEL" about:"The channel in which people decide; the app has to be in it." takes:"the id of a channel, such as C0123ABCD"`
+	SlackAPIURL        string   `env:"SLACK_API_URL, default=https://slack.com/api/" about:"Where Slack's API is; another one than Slack's needs a VPSGUARD_API_URL on this host." takes:"an https URL, or an http one on this host, that ends with a slash"`
 
 	LogLevel  string `env:"LOG_LEVEL, default=info" about:"How much is logged, on standard error." takes:"debug, info, warn or error"`
 	LogFormat string `env:"LOG_FORMAT, default=text" about:"How it is logged." takes:"text or json"`
@@ -47,15 +54,11 @@ type settings struct {
 // notInThisBuild are variables of parts that this build does not have. One that
 // is set stops start-up, lest somebody believes that it does something.
 var notInThisBuild = map[string]string{
-	"SLACK_BOT_TOKEN": useTerminal, "SLACK_APP_TOKEN": useTerminal, "SLACK_SIGNING_SECRET": useTerminal,
-	"SLACK_APPROVERS": useTerminal, "SLACK_CHANNEL": useTerminal, "SLACK_API_URL": useTerminal,
 	"POLICY_FILE":   "there are no rule files yet; remove it, every overwrite and delete is held for a person anyway",
 	"OIDC_ISSUER":   "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
 	"OIDC_AUDIENCE": "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
 	"METRICS_ADDR":  "there are no metrics yet; remove it",
 }
-
-const useTerminal = "Slack is not there yet; remove it and confirm at the terminal (VPSGUARD_CONFIRM=terminal)"
 
 // notHere says why a variable is not part of this build; "" where it is none of those.
 func notHere(name string) string {
@@ -221,8 +224,13 @@ func readSmall(path string) ([]byte, error) {
 
 // complete fills in what depends on the host.
 func (s *settings) complete(environment []string) error {
-	for i, way := range s.Confirm {
-		s.Confirm[i] = strings.TrimSpace(way)
+	for _, list := range [][]string{s.Confirm, s.SlackApprovers} {
+		for i, one := range list {
+			list[i] = strings.TrimSpace(one)
+		}
+	}
+	if err := s.completeSlack(); err != nil {
+		return err
 	}
 	if s.Database != "" {
 		return nil
@@ -264,5 +272,9 @@ func (s settings) ways() []policy.Way {
 	if slices.Contains(s.Confirm, "none") {
 		return nil
 	}
-	return []policy.Way{policy.WayTerminal}
+	ways := make([]policy.Way, 0, len(s.Confirm))
+	for _, way := range s.Confirm {
+		ways = append(ways, policy.Way(way))
+	}
+	return ways
 }

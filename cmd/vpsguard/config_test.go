@@ -39,7 +39,7 @@ func TestWhatHoldsUnlessSet(t *testing.T) {
 	assert.Equal(t, settings{
 		APIToken: secret{"vps_x"}, APIURL: apiclient.DefaultBaseURL, APITimeout: 30 * time.Second, Addr: "127.0.0.1:8080",
 		Database: s.Database, Confirm: []string{"terminal"}, ApproveWithin: 30 * time.Minute, StartWithin: 10 * time.Minute,
-		PollEvery: 10 * time.Second, LogLevel: "info", LogFormat: "text",
+		PollEvery: 10 * time.Second, SlackAPIURL: slackAPI, LogLevel: "info", LogFormat: "text",
 	}, s)
 	assert.True(t, strings.HasPrefix(s.Database, "sqlite:/home/ada/"), s.Database)
 	assert.Equal(t, []policy.Way{policy.WayTerminal}, s.ways())
@@ -83,16 +83,21 @@ func TestWrongConfigurations(t *testing.T) {
 		"READ_ONLY=yes",
 		"CONFIRM=" + leak,
 		"CONFIRM=terminal,none",
-		"CONFIRM=slack,terminal",
+		"CONFIRM=slack,slack",
 		"CONFIRM=elicitation",
 		"APPROVE_WITHIN=-1m",
 		"START_WITHIN=10 minutes",
 		"POLL_EVERY=1ns",
 		"LOG_LEVEL=" + leak,
 		"LOG_FORMAT=xml",
-		"SLACK_BOT_TOKEN=xoxb-" + leak,
+		"SLACK_BOT_TOKEN=" + leak,
+		"SLACK_APP_TOKEN=xapp-" + leak + " x",
+		"SLACK_APP_TOKEN=xoxb-" + leak,
+		"SLACK_SIGNING_SECRET=" + leak,
 		"SLACK_SIGNING_SECRET_FILE=/run/" + leak,
-		"SLACK_APPROVERS=U1",
+		"SLACK_APPROVERS=ada@example.com," + leak,
+		"SLACK_CHANNEL=#" + leak,
+		"SLACK_API_URL=http://" + leak + ".example/api/",
 		"POLICY_FILE=/etc/" + leak,
 		"OIDC_ISSUER=https://" + leak,
 		"METRICS_ADDR=127.0.0.1:9090",
@@ -115,10 +120,62 @@ func TestWrongConfigurations(t *testing.T) {
 		assert.NotContains(t, err.Error(), "\n")
 		fmt.Fprintf(&b, "%s\n    %s\n", strings.ReplaceAll(set, dir, "/tmp"), err)
 	}
+	b.WriteString(halfSlack(t, leak))
 	_, err := load(t.Context(), nil)
 	require.Error(t, err)
 	fmt.Fprintf(&b, "no home folder\n    %s\n", err)
 	golden(t, "config.golden", b.String())
+}
+
+// halfSlack are the lines where some of the settings for Slack are missing: then
+// somebody believes that people can confirm there.
+func halfSlack(t *testing.T, leak string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, set := range []string{
+		"SLACK_APPROVERS=U1",
+		"CONFIRM=slack",
+		"SLACK_BOT_TOKEN=xoxb-" + leak,
+		"SLACK_BOT_TOKEN=xoxb-" + leak + "|SLACK_APP_TOKEN=xapp-" + leak,
+		"SLACK_BOT_TOKEN=xoxb-" + leak + "|SLACK_APP_TOKEN=xapp-" + leak + "|SLACK_APPROVERS=U1",
+		"SLACK_BOT_TOKEN=xoxb-" + leak + "|SLACK_APP_TOKEN=xapp-" + leak + "|SLACK_APPROVERS=U1|SLACK_CHANNEL=C1|SLACK_API_URL=http://127.0.0.1:1/",
+	} {
+		env := []string{"HOME=/home/ada"}
+		for pair := range strings.SplitSeq(set, "|") {
+			env = append(env, prefix+pair)
+		}
+		_, err := load(t.Context(), env)
+		var wrong *usageError
+		require.ErrorAs(t, err, &wrong, set)
+		assert.NotContains(t, err.Error(), leak)
+		fmt.Fprintf(&b, "%s\n    %s\n", set, err)
+	}
+	return b.String()
+}
+
+func TestTheSettingsForSlack(t *testing.T) {
+	t.Parallel()
+	slack := []string{
+		"HOME=/home/ada", "VPSGUARD_SLACK_BOT_TOKEN=xoxb-1", "VPSGUARD_SLACK_APP_TOKEN=xapp-1",
+		"VPSGUARD_SLACK_APPROVERS=U1, S2", "VPSGUARD_SLACK_CHANNEL=C1",
+	}
+	s, err := load(t.Context(), slack)
+	require.NoError(t, err)
+	assert.Equal(t, []policy.Way{policy.WaySlack, policy.WayTerminal}, s.ways(), "unless told")
+	assert.Equal(t, []string{"U1", "S2"}, s.SlackApprovers)
+
+	s, err = load(t.Context(), append(slack, "VPSGUARD_CONFIRM=slack"))
+	require.NoError(t, err)
+	assert.Equal(t, []policy.Way{policy.WaySlack}, s.ways())
+
+	s, err = load(t.Context(), append(slack[:3:3], "VPSGUARD_CONFIRM=terminal"))
+	require.NoError(t, err, "commands only: nobody confirms in Slack, so neither approvers nor a channel are needed")
+	assert.Equal(t, []policy.Way{policy.WayTerminal}, s.ways())
+
+	one, two := strings.Repeat("0123abcd", 4), strings.Repeat("4567cdef", 4)
+	s, err = load(t.Context(), append(slack, "VPSGUARD_SLACK_SIGNING_SECRET="+one+", "+two))
+	require.NoError(t, err)
+	assert.Equal(t, []string{one, two}, s.slackSecrets(), "two while it is changed")
 }
 
 func TestAWrongConfigurationStopsEveryCommand(t *testing.T) {

@@ -3,12 +3,15 @@ package main
 import (
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/vpsguard/vpsguard/apiclient"
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/slackbot"
 )
 
 // checks tell for each variable whether a value can be used. What it takes is
@@ -22,25 +25,29 @@ var checks = map[string]func(string) bool{
 		_, err := apiclient.New(v, "token", apiclient.Options{})
 		return err == nil
 	},
-	"API_TIMEOUT":    between(100*time.Millisecond, 10*time.Minute),
-	"ADDR":           isAddress,
-	"PUBLIC_URL":     isOrigin,
-	"DATABASE":       isDatabase,
-	"READ_ONLY":      func(v string) bool { _, err := strconv.ParseBool(v); return err == nil },
-	"CONFIRM":        isConfirm,
-	"APPROVE_WITHIN": between(time.Second, 24*time.Hour),
-	"START_WITHIN":   between(time.Second, 24*time.Hour),
-	"POLL_EVERY":     between(50*time.Millisecond, 10*time.Minute),
-	"LOG_LEVEL":      oneOf("debug", "info", "warn", "error"),
-	"LOG_FORMAT":     oneOf("text", "json"),
+	"API_TIMEOUT":          between(100*time.Millisecond, 10*time.Minute),
+	"ADDR":                 isAddress,
+	"PUBLIC_URL":           isOrigin,
+	"DATABASE":             isDatabase,
+	"READ_ONLY":            func(v string) bool { _, err := strconv.ParseBool(v); return err == nil },
+	"CONFIRM":              isConfirm,
+	"APPROVE_WITHIN":       between(time.Second, 24*time.Hour),
+	"START_WITHIN":         between(time.Second, 24*time.Hour),
+	"POLL_EVERY":           between(50*time.Millisecond, 10*time.Minute),
+	"SLACK_BOT_TOKEN":      begins("xoxb-"),
+	"SLACK_APP_TOKEN":      begins("xapp-"),
+	"SLACK_SIGNING_SECRET": areSecrets,
+	"SLACK_APPROVERS":      areApprovers,
+	"SLACK_CHANNEL":        regexp.MustCompile(`^[CG][A-Z0-9]+$`).MatchString,
+	"SLACK_API_URL":        isSlackAPI,
+	"LOG_LEVEL":            oneOf("debug", "info", "warn", "error"),
+	"LOG_FORMAT":           oneOf("text", "json"),
 }
 
 // later names the part that a value asks for and that this build does not have,
 // and what to use in its place.
 func later(key, value string) (part, use string) {
 	switch {
-	case key == "CONFIRM" && strings.Contains(value, "slack"):
-		return "slack", "terminal"
 	case key == "CONFIRM" && strings.Contains(value, "elicitation"):
 		return "elicitation", "terminal"
 	case key == "DATABASE" && (strings.HasPrefix(value, "postgres:") || strings.HasPrefix(value, "postgresql:")):
@@ -87,7 +94,35 @@ func isConfirm(v string) bool {
 	for i, way := range ways {
 		ways[i] = strings.TrimSpace(way)
 	}
-	return !slices.ContainsFunc(ways, func(w string) bool { return w != "terminal" }) || slices.Equal(ways, []string{"none"})
+	slices.Sort(ways)
+	known := !slices.ContainsFunc(ways, func(w string) bool { return w != "terminal" && w != "slack" })
+	return known && len(slices.Compact(ways)) == len(ways) || slices.Equal(ways, []string{"none"})
+}
+
+func begins(with string) func(string) bool {
+	return func(v string) bool { return strings.HasPrefix(v, with) && policy.Plain(v) && len(v) > len(with) }
+}
+
+var aSecret = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+func areSecrets(v string) bool {
+	secrets := strings.Split(v, ",")
+	return len(secrets) <= 2 && !slices.ContainsFunc(secrets, func(s string) bool { return !aSecret.MatchString(strings.TrimSpace(s)) })
+}
+
+func areApprovers(v string) bool {
+	return !slices.ContainsFunc(strings.Split(v, ","), func(id string) bool { return !slackbot.ValidApprover(strings.TrimSpace(id)) })
+}
+
+func isSlackAPI(v string) bool {
+	u, err := url.Parse(v)
+	return err == nil && u.Host != "" && u.User == nil && strings.HasSuffix(u.Path, "/") && u.RawQuery == "" && u.Fragment == "" &&
+		(u.Scheme == "https" || u.Scheme == "http" && onLoopback(u))
+}
+
+// onLoopback tells whether only this host can be meant by a URL.
+func onLoopback(u *url.URL) bool {
+	return u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()
 }
 
 // loopback tells whether only this host can reach an address.

@@ -44,7 +44,7 @@ type world struct {
 	path string // of the ledger
 }
 
-func newWorld(t *testing.T, o vpsfake.Options) *world {
+func newWorld(t testing.TB, o vpsfake.Options) *world {
 	t.Helper()
 	o.Token = testToken
 	if o.Now == nil {
@@ -79,7 +79,7 @@ func (w *world) service(t *testing.T) (*policy.Service, *ledger.Ledger) {
 	l, err := ledger.Open(t.Context(), s.Database, ledger.Options{Now: time.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	service, err := newService(s, l, client, &account{client: client})
+	service, err := newService(s, l, client, &account{client: client}, nil)
 	require.NoError(t, err)
 	service.Passphrase = forSandbox // cheap; the hash carries its parameters
 	return service, l
@@ -140,7 +140,7 @@ func vpsguard(t *testing.T, env []string, args ...string) (stdout, stderr string
 }
 
 // spawn starts the program and leaves it running until the test ends.
-func spawn(t *testing.T, env []string, args ...string) (*exec.Cmd, *lines) {
+func spawn(t testing.TB, env []string, args ...string) (*exec.Cmd, *lines) {
 	t.Helper()
 	log := &lines{}
 	cmd := exec.Command("vpsguard", args...) //nolint:noctx // ended below
@@ -179,7 +179,7 @@ func (l *lines) String() string {
 }
 
 // await waits until it was printed, and gives all that was.
-func (l *lines) await(t *testing.T, text string) string {
+func (l *lines) await(t testing.TB, text string) string {
 	t.Helper()
 	if !assertEventually(func() bool { return strings.Contains(l.String(), text) }) {
 		t.Fatalf("%q was not printed; this was:\n%s", text, l.String())

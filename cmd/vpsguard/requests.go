@@ -67,11 +67,11 @@ func (p *program) atDesk(n needs, sandbox *string, out *output, do func(d *desk,
 				return err
 			}
 			d.account = &account{client: client}
-			d.service, err = newService(s, d.ledger, client, d.account)
+			d.service, err = newService(s, d.ledger, client, d.account, nil)
 			if err != nil {
 				return err
 			}
-		} else if d.service, err = newService(s, d.ledger, nil, nil); err != nil {
+		} else if d.service, err = newService(s, d.ledger, nil, nil, nil); err != nil {
 			return err
 		}
 		return do(d, ctx, args)

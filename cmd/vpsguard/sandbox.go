@@ -141,7 +141,7 @@ func (p *program) sandbox(ctx context.Context, s settings, stdio bool) error {
 
 // simulate serves a VPS.org that lives in memory.
 func (p *program) simulate(ctx context.Context) (*http.Server, error) {
-	listener, err := listen(ctx, "127.0.0.1:0")
+	listener, err := listen(ctx, "127.0.0.1:0", false)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +169,7 @@ func (st *station) knownPassphrase(ctx context.Context) error {
 
 // listenNear takes another port where the wanted one is taken, and says so.
 func listenNear(ctx context.Context, address string) (net.Listener, string, error) {
-	listener, err := listen(ctx, address)
+	listener, err := listen(ctx, address, false)
 	if err == nil {
 		return listener, "", nil
 	}
@@ -178,7 +178,7 @@ func listenNear(ctx context.Context, address string) (net.Listener, string, erro
 		return nil, "", err
 	}
 	host, _, _ := net.SplitHostPort(address) // was checked
-	listener, err = listen(ctx, net.JoinHostPort(host, "0"))
+	listener, err = listen(ctx, net.JoinHostPort(host, "0"), false)
 	return listener, " (" + address + " is taken)", err
 }
 

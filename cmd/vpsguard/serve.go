@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,9 +20,10 @@ import (
 const maxBody = 1 << 20
 
 func (p *program) serveCommand() *cobra.Command {
-	c := p.command("serve", "Serve MCP clients over HTTP at /mcp",
-		"It listens on VPSGUARD_ADDR, which has to be on this host: there is no sign-in in this\n"+
-			"build. /healthz tells that it runs, /readyz which part is not ready yet.",
+	c := p.command("serve", "Serve MCP clients over HTTP at /mcp, and Slack",
+		"It listens on VPSGUARD_ADDR. /mcp is there where that is on this host: there is no sign-in\n"+
+			"in this build. /slack/ is there where Slack signs what it sends (VPSGUARD_SLACK_SIGNING_SECRET).\n"+
+			"/healthz tells that it runs, /readyz which part is not ready yet.",
 		"  VPSGUARD_API_TOKEN_FILE=~/.vps-token vpsguard serve", noArguments)
 	check := c.Flags().Bool("check", false, "only ask the server that runs at VPSGUARD_ADDR whether it is well")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -38,14 +40,15 @@ func (p *program) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !loopback(s.Addr) {
+	beyond := !loopback(s.Addr)
+	if beyond && len(s.slackSecrets()) == 0 {
 		return errBeyond()
 	}
 	// Before listening: without a token nothing would be served.
 	if _, err := connect(s); err != nil {
 		return err
 	}
-	listener, err := listen(ctx, s.Addr)
+	listener, err := listen(ctx, s.Addr, beyond)
 	if err != nil {
 		return err
 	}
@@ -55,8 +58,14 @@ func (p *program) serve(ctx context.Context) error {
 		return err
 	}
 	defer st.Close(ctx)
-	st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")
-	if s.PublicURL != "" {
+	st.beyond = beyond
+	if !beyond {
+		st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")
+	}
+	if len(s.slackSecrets()) > 0 {
+		st.log.InfoContext(ctx, "serving Slack", "url", "http://"+listener.Addr().String()+"/slack/")
+	}
+	if s.PublicURL != "" && !beyond {
 		st.log.WarnContext(ctx, "there is no sign-in in this build: whoever reaches VPSGUARD_PUBLIC_URL can call; put one before it")
 	}
 	return p.serveHTTP(ctx, st, listener)
@@ -86,19 +95,19 @@ func (p *program) checkServe(ctx context.Context) error {
 }
 
 func errBeyond() error {
-	return usagef("VPSGUARD_ADDR is reachable from other hosts, where /mcp would need a sign-in that is not part of this build, so nothing would be served; use 127.0.0.1:8080")
+	return usagef("VPSGUARD_ADDR is reachable from other hosts, where /mcp would need a sign-in that is not part of this build, so nothing would be served; use 127.0.0.1:8080, or set VPSGUARD_SLACK_SIGNING_SECRET to serve Slack there")
 }
 
-// listen opens the port, and looks again whether only this host reaches it: a
-// name such as localhost may mean anything.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+// listen opens the port, and looks again whether only this host reaches it,
+// unless others may: a name such as localhost may mean anything.
+func listen(ctx context.Context, address string, beyond bool) (net.Listener, error) {
 	var l net.ListenConfig
 	listener, err := l.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, policy.Errorf(policy.Unavailable, "%s cannot be listened on; is something else running there?", policy.Clean(address, 60)).
 			WithHint("VPSGUARD_ADDR=127.0.0.1:0 takes any free port.").Because(err)
 	}
-	if !loopback(listener.Addr().String()) {
+	if !beyond && !loopback(listener.Addr().String()) {
 		_ = listener.Close()
 		return nil, errBeyond()
 	}
@@ -137,7 +146,12 @@ func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Liste
 func (st *station) routes() http.Handler {
 	mux := http.NewServeMux()
 	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody}
-	mux.Handle("/mcp", st.tools.Handler(options))
+	if !st.beyond {
+		mux.Handle("/mcp", st.tools.Handler(options))
+	}
+	if len(st.settings.slackSecrets()) > 0 && st.slack != nil {
+		mux.Handle("/slack/", st.slack.Handler())
+	}
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
@@ -148,15 +162,29 @@ func (st *station) routes() http.Handler {
 		}
 		parts, status := st.readiness(r.Context()), http.StatusOK
 		for _, says := range parts {
-			if says != ready {
+			if says != ready && !strings.HasPrefix(says, ready+",") {
 				status = http.StatusServiceUnavailable
 			}
 		}
+		answer := map[string]any{"ready": status == http.StatusOK}
+		if fromHere(r) { // others are told no more than that
+			answer["parts"] = parts
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(map[string]any{"ready": status == http.StatusOK, "parts": parts})
+		_ = json.NewEncoder(w).Encode(answer)
 	})
 	return mux
+}
+
+// fromHere tells whether somebody on this host asks, and not through a proxy by
+// the name that others use.
+func fromHere(r *http.Request) bool {
+	host := r.Host
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return loopback(r.RemoteAddr) && (host == "localhost" || net.ParseIP(strings.Trim(host, "[]")).IsLoopback())
 }
 
 // hosts are the names, beside this host's own, that clients may use.

@@ -28,10 +28,16 @@ import (
 // serving runs serve inside the test and gives its URL and what stops it.
 func serving(t *testing.T, env []string, args ...string) (url string, log *lines, stop func() int) {
 	t.Helper()
+	return servingAt(t, time.Now, env, args...)
+}
+
+// servingAt is serving by another clock.
+func servingAt(t *testing.T, now func() time.Time, env []string, args ...string) (url string, log *lines, stop func() int) {
+	t.Helper()
 	log = &lines{}
 	address := make(chan string, 1)
 	p := &program{
-		Args: append([]string{"vpsguard"}, args...), Env: env, Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Now: time.Now,
+		Args: append([]string{"vpsguard"}, args...), Env: env, Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Now: now,
 		Listening: func(a string) { address <- a },
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/slackbot"
 	"github.com/vpsguard/vpsguard/tools"
 )
 
@@ -20,7 +21,7 @@ const instructions = "Snapshots and backups of VPS.org servers. Reads and create
 	"and who can confirm, then follow the request with get_request. You cannot confirm anything yourself."
 
 // station is everything that a serving process runs: the ledger, the service,
-// the worker behind it and the MCP door before it.
+// the worker behind it and the doors before it.
 type station struct {
 	settings settings
 	log      *slog.Logger
@@ -29,6 +30,8 @@ type station struct {
 	service  *policy.Service
 	worker   *worker
 	tools    *tools.Server
+	slack    *slackbot.Bot // nil where the Slack door is closed
+	beyond   bool          // other hosts reach it, so that MCP is not served
 
 	stopWork context.CancelFunc
 	working  sync.WaitGroup
@@ -43,10 +46,18 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	}
 	st := &station{settings: s, log: p.logger(s), account: &account{client: client}}
 	st.ledger = openBeside(context.WithoutCancel(ctx), p.openLedger(s, st.log), p.Now, st.log)
-	if st.service, err = newService(s, st.ledger, client, st.account); err == nil {
+	people := p.newPeople(s, st.log)
+	if st.service, err = newService(s, st.ledger, client, st.account, people); err == nil {
 		st.tools, err = tools.New(st.service, tools.Options{
 			Name: "vpsguard", Version: build().Version, Instructions: instructions, Label: label, Logger: st.log,
 			Actor: func(_ context.Context, clientName string) policy.Actor { return who(clientName) },
+		})
+	}
+	if err == nil && people != nil {
+		st.slack, err = slackbot.New(slackbot.Options{
+			Gate: st.service, Notes: st.ledger, Account: st.account.Get, People: people, Channel: s.SlackChannel,
+			AppToken: s.SlackAppToken.Reveal(), Secrets: s.slackSecrets(), Label: label, ReadOnly: s.ReadOnly,
+			Now: p.Now, Random: random, Log: st.log,
 		})
 	}
 	if err != nil {
@@ -56,6 +67,10 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	st.stopWork = stop
 	st.worker = &worker{ledger: st.ledger, account: st.account, service: st.service, every: s.PollEvery, log: st.log}
+	if st.slack != nil {
+		st.worker.tell = st.slack.Tell
+		st.working.Go(func() { st.slack.Run(work) })
+	}
 	if !s.ReadOnly {
 		st.working.Go(func() { st.worker.Run(work) })
 	}
@@ -103,6 +118,14 @@ func (st *station) readiness(ctx context.Context) map[string]string {
 		delete(parts, "worker")
 	case !st.worker.working.Load():
 		parts["worker"] = "it waits for the ledger and the account"
+	}
+	if st.slack != nil {
+		parts["slack"] = ready
+		if err := st.slack.Ready(); err != nil {
+			parts["slack"] = public(err).Message
+		} else if trouble := st.slack.Trouble(); trouble != "" {
+			parts["slack"] = ready + ", but " + trouble
+		}
 	}
 	return parts
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/policy/ledger"
 	"github.com/vpsguard/vpsguard/policy/operations"
+	"github.com/vpsguard/vpsguard/slackbot"
 )
 
 // logger writes to standard error, and nowhere else.
@@ -45,12 +46,16 @@ func errNoToken() error {
 	return usagef("VPSGUARD_API_TOKEN is not set; put the account's API token in it, or the name of its file in VPSGUARD_API_TOKEN_FILE (vpsguard sandbox needs none)")
 }
 
+// random fills with random bytes, which never fails.
+func random(b []byte) { _, _ = rand.Read(b) }
+
 // newService makes the one way for every call from its parts. Without a client
-// there are no operations, and what needs the account says so.
-func newService(s settings, l policy.Ledger, client *apiclient.Client, who *account) (*policy.Service, error) {
+// there are no operations, and what needs the account says so; without people
+// nobody can confirm in Slack.
+func newService(s settings, l policy.Ledger, client *apiclient.Client, who *account, people *slackbot.People) (*policy.Service, error) {
 	c := policy.Config{
 		Ledger: l, Ways: s.ways(), ReadOnly: s.ReadOnly, Passphrase: forPeople,
-		Random:        func(b []byte) { _, _ = rand.Read(b) }, // never fails
+		Random:        random,
 		ApproveWithin: s.ApproveWithin, StartWithin: s.StartWithin,
 		CallTimeout: s.APITimeout, PollEvery: s.PollEvery,
 		SettleWithin: 4 * s.APITimeout,
@@ -58,6 +63,14 @@ func newService(s settings, l policy.Ledger, client *apiclient.Client, who *acco
 	}
 	if client != nil {
 		c.Operations, c.Account = operations.Catalogue(client), who.Get
+	}
+	if people != nil {
+		c.Vouch = func(ctx context.Context, w policy.Way, by policy.Actor) error {
+			if w != policy.WaySlack {
+				return policy.Errorf(policy.Forbidden, "nobody may confirm that way here")
+			}
+			return people.Vouch(ctx, by)
+		}
 	}
 	return policy.NewService(c)
 }
@@ -78,4 +91,15 @@ func errNoLedger(s settings) error {
 			WithHint("VPSGUARD_DATABASE says where it is; a server that runs there makes it.")
 	}
 	return nil
+}
+
+// newPeople makes what knows who is who in Slack; nil where the Slack door is
+// closed. It sends nothing.
+func (p *program) newPeople(s settings, log *slog.Logger) *slackbot.People {
+	if !s.slack() {
+		return nil
+	}
+	return slackbot.NewPeople(slackbot.PeopleOptions{
+		Token: s.SlackBotToken.Reveal(), URL: s.SlackAPIURL, Approvers: s.SlackApprovers, Now: p.Now, Log: log,
+	})
 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpsguard/vpsguard/apiclient"
+	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/slackbot"
+)
+
+// finding is what the doctor found about one thing.
+type finding struct {
+	About string `json:"about"` // the part: VPS.org, ledger, Slack …
+	State string `json:"state"` // ok, warning, wrong
+	Found string `json:"found"`
+	Fix   string `json:"fix,omitempty"`
+}
+
+const (
+	findOK      = "ok"
+	findWarning = "warning"
+	findWrong   = "wrong"
+)
+
+func (p *program) doctorCommand() *cobra.Command {
+	c := p.command("doctor", "Check that everything vpsguard needs works, and say how to fix what does not",
+		"It looks at the settings, VPS.org, the ledger and Slack. It changes nothing and posts\n"+
+			"nothing; for a moment it opens a Socket Mode connection. It exits 1 if something is wrong.",
+		"  vpsguard doctor\n  vpsguard doctor --output json", noArguments)
+	out := outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		s, err := load(c.Context(), p.Env)
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), 2*time.Minute)
+		defer cancel()
+		found := append([]finding{{"settings", findOK, "complete; what confirms: " + strings.Join(s.Confirm, ", "), ""}}, p.checkAPI(ctx, s)...)
+		found = append(found, p.checkLedger(ctx, s)...)
+		found = append(found, p.checkSlack(ctx, s)...)
+		wrong := 0
+		for _, f := range found {
+			if f.State == findWrong {
+				wrong++
+			}
+		}
+		if out.json() {
+			err = p.printJSON(map[string]any{"total": len(found), "wrong": wrong, "findings": found})
+		} else {
+			err = p.printFindings(found)
+		}
+		if err == nil && wrong > 0 {
+			err = policy.Errorf(policy.Invalid, "%d of %d things are wrong", wrong, len(found))
+		}
+		return err
+	}
+	return c
+}
+
+func (p *program) printFindings(found []finding) error {
+	for _, f := range found {
+		if err := p.printf("%-8s %s: %s\n", f.State, f.About, f.Found); err != nil {
+			return err
+		}
+		if f.Fix != "" {
+			if err := p.printf("         → %s\n", f.Fix); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// checkAPI asks VPS.org who we are and which servers it shows us.
+func (p *program) checkAPI(ctx context.Context, s settings) []finding {
+	const about = "VPS.org"
+	client, err := connect(s)
+	if err != nil {
+		return []finding{{about, findWrong, describe(err), ""}}
+	}
+	servers, err := client.Servers(ctx, apiclient.ServerFilter{})
+	if err != nil {
+		e := public(fromAPI(err, "listing servers"))
+		fix := e.Hint
+		if fix == "" {
+			fix = "Check VPSGUARD_API_TOKEN and VPSGUARD_API_URL."
+		}
+		return []finding{{about, findWrong, e.Message, fix}}
+	}
+	who, err := (&account{client: client}).Get(ctx)
+	switch {
+	case err != nil:
+		return []finding{{about, findWrong, describe(err), ""}}
+	case who.Owner == "":
+		return []finding{{about, findWarning, fmt.Sprintf("servers: %d", len(servers)) + "; the token may not read its account", "Two accounts at one URL could not be told apart; give the token the right to read account/me."}}
+	}
+	return []finding{{about, findOK, policy.Clean(who.String(), 120) + fmt.Sprintf(", servers: %d", len(servers)), ""}}
+}
+
+// checkLedger opens the ledger, where there is one.
+func (p *program) checkLedger(ctx context.Context, s settings) []finding {
+	const about = "ledger"
+	path := strings.TrimPrefix(s.Database, "sqlite:")
+	if errNoLedger(s) != nil {
+		return []finding{{about, findWarning, "there is none at " + policy.Clean(path, 200) + " yet", "The first server that starts makes it."}}
+	}
+	l, err := ledger.Open(ctx, s.Database, ledger.Options{Now: p.Now})
+	if err != nil {
+		e := public(err)
+		return []finding{{about, findWrong, e.Message, e.Hint}}
+	}
+	defer func() { _ = l.Close() }()
+	if err := l.Ready(ctx); err != nil {
+		e := public(err)
+		return []finding{{about, findWrong, e.Message, e.Hint}}
+	}
+	out := []finding{{about, findOK, policy.Clean(path, 200), ""}}
+	service, err := newService(s, l, nil, nil, nil)
+	if err != nil {
+		return append(out, finding{about, findWrong, describe(err), ""})
+	}
+	set, err := service.HasPassphrase(ctx)
+	switch {
+	case err != nil:
+		return append(out, finding{"terminal", findWrong, describe(err), ""})
+	case !set && strings.Contains(strings.Join(s.Confirm, " "), string(policy.WayTerminal)):
+		out = append(out, finding{"terminal", findWarning, "no passphrase is set, so nobody can confirm at the terminal", "Run: vpsguard passphrase set"})
+	case set:
+		out = append(out, finding{"terminal", findOK, "a passphrase is set", ""})
+	}
+	return out
+}
+
+// checkSlack asks Slack about everything that the Slack door needs.
+func (p *program) checkSlack(ctx context.Context, s settings) []finding {
+	if !s.slack() {
+		return []finding{{"Slack", findOK, "not set up", ""}}
+	}
+	var out []finding
+	for _, f := range slackbot.Checkup(ctx, slackbot.CheckupOptions{
+		BotToken: s.SlackBotToken.Reveal(), AppToken: s.SlackAppToken.Reveal(), SigningSecret: strings.Join(s.slackSecrets(), ","),
+		Channel: s.SlackChannel, Approvers: s.SlackApprovers, URL: s.SlackAPIURL, Now: p.Now,
+	}) {
+		state := findOK
+		switch {
+		case !f.OK:
+			state = findWrong
+		case f.Warn:
+			state = findWarning
+		}
+		out = append(out, finding{"Slack " + f.What, state, f.Found, f.Fix})
+	}
+	return out
+}
