@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"slices"
 	"time"
 )
 
@@ -79,54 +78,36 @@ type Approval struct {
 	Assurance Assurance         `json:"assurance"`
 	Digest    string            `json:"digest"`
 	Note      string            `json:"note,omitempty"`
+	As        []string          `json:"as,omitempty"` // which entries of [Conditions].Approvers they were
 	Proof     map[string]string `json:"proof,omitempty"`
 	At        time.Time         `json:"at"`
 }
 
 // Conditions are what has to be met before a request may run.
 type Conditions struct {
-	Approvals int      `json:"approvals"`         // how many people; 0 only where nothing is destroyed
-	Ways      []Way    `json:"ways"`              // that count
-	Rules     []string `json:"rules,omitempty"`   // which rules said so
-	Hash      string   `json:"hash,omitempty"`    // of the rules that were in force
-	Refused   string   `json:"refused,omitempty"` // a rule's sentence, where it may not be asked at all
+	Approvals int   `json:"approvals"` // how many people; 0 only where nothing is destroyed
+	Ways      []Way `json:"ways"`      // that count
+	// Approvers are lists of who may approve: whoever approves is on each of them.
+	// An entry is a Slack user (U…), a Slack user group (S…) or "terminal". None
+	// means whoever a way allows.
+	Approvers     [][]string    `json:"approvers,omitempty"`
+	NotRequester  bool          `json:"not_requester,omitempty"`  // whoever asked does not count
+	Delay         time.Duration `json:"delay,omitempty"`          // between the last approval and the start
+	ApproveWithin time.Duration `json:"approve_within,omitempty"` // shorter than the process's, where set
+	StartWithin   time.Duration `json:"start_within,omitempty"`   // shorter than the process's, where set
+	SafetyCopy    bool          `json:"safety_copy,omitempty"`    // an overwrite must take one first
+	Rules         []string      `json:"rules,omitempty"`          // which rules said so
+	Hash          string        `json:"hash,omitempty"`           // of the rules that were in force
+	Refused       string        `json:"refused,omitempty"`        // a rule's sentence, where it may not be asked at all
 }
+
+// floorRule is the name of the rule that always holds.
+const floorRule = "floor: what overwrites or deletes takes a person"
 
 // floor is what no configuration goes below.
 func floor(e Effect) Conditions {
 	if e.Destroys() {
-		return Conditions{Approvals: 1, Rules: []string{"floor: what overwrites or deletes takes a person"}}
+		return Conditions{Approvals: 1, Rules: []string{floorRule}}
 	}
 	return Conditions{}
-}
-
-// tightened gives the stricter of both, field by field.
-func (c Conditions) tightened(by Conditions) Conditions {
-	c.Approvals = max(c.Approvals, by.Approvals)
-	c.Rules = append(slices.Clone(c.Rules), by.Rules...)
-	if by.Hash != "" {
-		c.Hash = by.Hash
-	}
-	if c.Refused == "" {
-		c.Refused = by.Refused
-	}
-	return c
-}
-
-// stricter tells whether c asks for more than was asked before.
-func (c Conditions) stricter(before Conditions) bool {
-	return c.Refused != "" || c.Approvals > before.Approvals
-}
-
-// met tells whether the stored approvals satisfy the conditions, looking at each
-// approval itself: its plan, its way, its assurance, and that nobody counts twice.
-func (c Conditions) met(r Request, inForce []Way) bool {
-	people := map[string]bool{}
-	for _, a := range r.Approvals {
-		if a.Digest == r.Plan.Digest && a.Assurance != AssuranceNone && a.Assurance == a.Way.assurance() &&
-			slices.Contains(c.Ways, a.Way) && slices.Contains(inForce, a.Way) {
-			people[a.By.Key()] = true
-		}
-	}
-	return len(people) >= max(c.Approvals, floor(r.Effect).Approvals)
 }

@@ -12,7 +12,11 @@ func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, er
 	if err := s.over(ctx, id); err != nil {
 		return Request{}, s.refused(ctx, id, v, err)
 	}
-	assurance, err := s.prove(ctx, v)
+	among, err := s.asked(ctx, id)
+	if err != nil {
+		return Request{}, err
+	}
+	assurance, as, err := s.prove(ctx, v, among)
 	if KindOf(err) == Unavailable { // somebody else may have decided while this was asked
 		if over := s.over(ctx, id); over != nil {
 			err = over
@@ -23,14 +27,15 @@ func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, er
 	}
 	var r Request
 	err = s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, held Request) error {
-		if r, err = s.agree(ctx, held, v, assurance, now); err != nil {
+		if r, err = s.agree(ctx, held, v, assurance, as, now); err != nil {
 			return err
 		}
 		event := EventSupported
-		if r.Conditions.met(r, s.Ways) {
+		if s.met(r, s.Ways) {
 			event = EventApproved
-			r.StartBy = now.Add(s.StartWithin)
-			r.DueAt = now
+			_, within := s.clocks(r.Conditions)
+			r.NotBefore = now.Add(r.Conditions.Delay)
+			r.StartBy, r.DueAt = r.NotBefore.Add(within), r.NotBefore
 		}
 		r, err = s.put(ctx, tx, r, event, v.By, v.detail(assurance))
 		return err
@@ -53,7 +58,7 @@ func (s *Service) over(ctx context.Context, id string) error {
 }
 
 // agree checks everything about one agreement but who gave it, and adds it.
-func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, now time.Time) (Request, error) {
+func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, as []string, now time.Time) (Request, error) {
 	if r.At(now).State != StateHeld {
 		return r, closed(r.At(now))
 	}
@@ -69,15 +74,40 @@ func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, 
 	case slices.ContainsFunc(r.Approvals, func(old Approval) bool { return old.By.Key() == v.By.Key() }):
 		return r, Errorf(Conflict, "you have approved %s already; it takes %d people", r.ID, r.Conditions.Approvals)
 	}
-	current, err := s.judge(ctx, Facts{r.Actor, plan, r.Reason, now})
+	current, err := s.judge(ctx, Facts{s.byName[r.Operation].Descriptor, r.Actor, plan, r.Reason, now})
 	if err != nil {
 		return r, err
 	}
-	if current.stricter(r.Conditions) {
-		r.Conditions = r.Conditions.tightened(current)
+	r.Conditions = r.Conditions.tightened(current)
+	if within, _ := s.clocks(r.Conditions); r.FiledAt.Add(within).Before(r.ApproveBy) {
+		r.ApproveBy = r.FiledAt.Add(within)
 	}
-	r.Approvals = append(slices.Clone(r.Approvals), v.approval(a, now))
+	if r.At(now).State != StateHeld {
+		return r, closed(r.At(now))
+	}
+	if err := s.mayApprove(r, v.By, as); err != nil {
+		return r, err
+	}
+	given := v.approval(a, now)
+	given.As = as
+	r.Approvals = append(slices.Clone(r.Approvals), given)
 	return r, nil
+}
+
+// asked gives the approvers that rules name for a request, as stored and as they
+// are now: who somebody is among them is read before the decision.
+func (s *Service) asked(ctx context.Context, id string) ([]string, error) {
+	r, err := s.Ledger.Request(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	c := r.Conditions
+	if now, err := s.Ledger.Now(ctx); err == nil && s.Judge != nil {
+		if current, err := s.Judge(ctx, Facts{s.byName[r.Operation].Descriptor, r.Actor, r.Plan, r.Reason, now}); err == nil {
+			c = c.tightened(current)
+		}
+	}
+	return c.entries(), nil
 }
 
 // mustType tells whether the server's name has to be typed: always where a
@@ -91,7 +121,7 @@ func (s *Service) mustType(p Plan, w Way) bool {
 func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, error) {
 	err := s.mayDecide(v)
 	if err == nil && v.Way != WayTerminal {
-		err = s.vouch(ctx, v.Way, v.By)
+		_, err = s.vouch(ctx, v.Way, v.By, nil)
 	}
 	if err != nil {
 		return Request{}, s.refused(ctx, id, v, err)
@@ -125,7 +155,7 @@ func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, err
 	may := by.Door == DoorTerminal
 	var doubt error // why an approver could not be told from others
 	if by.Door == DoorSlack && slices.Contains(s.Ways, WaySlack) {
-		doubt = s.vouch(ctx, WaySlack, by)
+		_, doubt = s.vouch(ctx, WaySlack, by, nil)
 		may = doubt == nil
 	}
 	var r Request
@@ -159,7 +189,7 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 	if to != StateDone && to != StateFailed {
 		return Request{}, Errorf(Invalid, "a request is settled as done or as failed, not as %q", Clean(string(to), 20))
 	}
-	assurance, err := s.prove(ctx, v)
+	assurance, _, err := s.prove(ctx, v, nil)
 	if err != nil {
 		return Request{}, s.refused(ctx, id, v, err)
 	}
@@ -263,28 +293,30 @@ func (s *Service) mayDecide(v Verdict) error {
 	return nil
 }
 
-// prove finds out how sure it is that a person agreed. When in doubt it refuses.
-func (s *Service) prove(ctx context.Context, v Verdict) (Assurance, error) {
+// prove finds out how sure it is that a person agreed, and which of some entries
+// they are. When in doubt it refuses.
+func (s *Service) prove(ctx context.Context, v Verdict, among []string) (a Assurance, as []string, err error) {
 	if err := s.mayDecide(v); err != nil {
-		return AssuranceNone, err
+		return AssuranceNone, nil, err
 	}
 	switch v.Way {
 	case WayTerminal:
-		return Local, s.checkPassphrase(ctx, v.By, v.Secret)
+		return Local, []string{EntryTerminal}, s.checkPassphrase(ctx, v.By, v.Secret)
 	case WaySlack:
-		return Verified, s.vouch(ctx, v.Way, v.By)
+		as, err := s.vouch(ctx, v.Way, v.By, among)
+		return Verified, as, err
 	case WayElicitation:
 		// No door of this build vouches for this one.
 	}
-	return AssuranceNone, errNobody()
+	return AssuranceNone, nil, errNobody()
 }
 
 // vouch asks whether an actor may confirm by a way. Nobody to ask means no.
-func (s *Service) vouch(ctx context.Context, w Way, by Actor) error {
+func (s *Service) vouch(ctx context.Context, w Way, by Actor, among []string) ([]string, error) {
 	if s.Vouch == nil {
-		return errNobody()
+		return nil, errNobody()
 	}
-	return s.Vouch(ctx, w, by)
+	return s.Vouch(ctx, w, by, among)
 }
 
 func errNobody() error { return Errorf(Forbidden, "nobody may confirm that way here") }

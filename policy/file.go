@@ -3,6 +3,7 @@ package policy
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -34,7 +35,7 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 	if impossible != nil {
 		return r, false, impossible
 	}
-	r.Conditions, err = s.judge(ctx, Facts{c.Actor, plan, r.Reason, c.At})
+	r.Conditions, err = s.judge(ctx, Facts{op.Descriptor, c.Actor, plan, r.Reason, c.At})
 	if err != nil {
 		return r, false, err
 	}
@@ -65,6 +66,9 @@ func (s *Service) judge(ctx context.Context, f Facts) (Conditions, error) {
 	switch {
 	case c.Refused != "":
 		return c, Errorf(Forbidden, "%s", c.Refused)
+	case c.SafetyCopy && f.Plan.Effect == Overwrite && f.Plan.SafetyCopy == NoCopy:
+		return c, Errorf(Forbidden, "the rules want a safety copy before this: %s", strings.Join(c.Asked(), "; ")).
+			WithHint("Ask again with one.")
 	case c.Approvals > 0 && len(s.Ways) == 0:
 		return c, Errorf(Forbidden, "this vpsguard is set up so that nobody can confirm; nothing that needs a person can be asked for").
 			WithHint("The operator can name a way to confirm in VPSGUARD_CONFIRM.")
@@ -97,11 +101,12 @@ func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, 
 	}
 	r.FiledAt = now
 	event := EventHeld
+	approve, start := s.clocks(r.Conditions)
 	if r.Conditions.Approvals == 0 {
 		event = EventAllowed
-		r.StartBy, r.DueAt = now.Add(s.StartWithin), now
+		r.StartBy, r.DueAt = now.Add(start), now
 	} else {
-		r.ApproveBy = now.Add(s.ApproveWithin)
+		r.ApproveBy = now.Add(approve)
 		r.DueAt = r.ApproveBy
 	}
 	if err := r.move(event); err != nil {
@@ -109,6 +114,7 @@ func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, 
 	}
 	r, err = tx.Put(ctx, r, RecordBody{Event: event, By: r.Actor, To: r.State, Detail: map[string]string{
 		"operation": r.Operation, "plan": r.Plan.Summary, "reason": r.Reason, "account": r.Account.String(),
+		"rules": strings.Join(r.Conditions.Rules, "; "), "rules_hash": r.Conditions.Hash,
 	}})
 	if err != nil {
 		return r, false, err

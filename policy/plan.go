@@ -92,12 +92,24 @@ type Plan struct {
 	Notes      []string          `json:"notes,omitempty"`
 	Steps      []StepPlan        `json:"steps"`
 	MadeAt     time.Time         `json:"made_at"`
+	Known      Known             `json:"known,omitzero"`
 
 	// Account, Operation, Effect and Digest are filled in by this package.
 	Account   Account `json:"account"`
 	Operation string  `json:"operation"`
 	Effect    Effect  `json:"effect"`
 	Digest    string  `json:"digest"`
+}
+
+// Known is what else was read while planning. Rules judge it; people do not agree
+// to it, so it may change.
+type Known struct {
+	Location      string    `json:"location,omitempty"`    // of the server
+	FreeSnapshots int64     `json:"free_snapshots"`        // slots left on the server
+	FreeBackups   int64     `json:"free_backups"`          // slots left for manual backups
+	BackupType    string    `json:"backup_type,omitempty"` // of the target: manual, automatic
+	ExpiresAt     time.Time `json:"expires_at,omitzero"`   // of the target, where it does
+	Newest        bool      `json:"newest,omitempty"`      // the target is the newest recovery point of its server
 }
 
 // facts are what a person agrees to, and nothing that changes by itself: no

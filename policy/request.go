@@ -41,6 +41,7 @@ type Request struct {
 
 	FiledAt   time.Time `json:"filed_at"`
 	ApproveBy time.Time `json:"approve_by,omitzero"`
+	NotBefore time.Time `json:"not_before,omitzero"` // the end of a rule's delay
 	StartBy   time.Time `json:"start_by,omitzero"`
 	LeaseBy   time.Time `json:"lease_by,omitzero"` // until then the process that started a step may still get its answer
 	DueAt     time.Time `json:"due_at,omitzero"`   // when somebody should look at it next

@@ -174,7 +174,7 @@ func (s *Service) Show(ctx context.Context, id string) (Standing, error) {
 	if err != nil {
 		return Standing{}, err
 	}
-	st := Standing{Request: r.At(now), Now: now}
+	st := Standing{Request: r.At(now), Now: now, Agreed: s.agreed(r, r.Conditions.Ways)}
 	if !st.Request.State.Open() {
 		return st, nil
 	}

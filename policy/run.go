@@ -123,6 +123,9 @@ func (s *Service) advance(ctx context.Context, id string) (time.Duration, error)
 	case StateHeld:
 		return r.ApproveBy.Sub(now), nil
 	case StateApproved:
+		if wait := r.NotBefore.Sub(now); wait > 0 {
+			return wait, nil // a rule lets people call it back
+		}
 		return s.start(ctx, r)
 	default:
 	}

@@ -22,8 +22,12 @@ type Config struct {
 	// floor holds whatever it says.
 	Judge func(context.Context, Facts) (Conditions, error)
 	// Vouch asks a door's own people, live, whether an actor may confirm by a
-	// way: nil means yes. Where it is nil itself, nobody may but at the terminal.
-	Vouch func(ctx context.Context, w Way, by Actor) error
+	// way, and which of some entries of [Conditions].Approvers they are. Where it
+	// is nil, nobody may but at the terminal.
+	Vouch func(ctx context.Context, w Way, by Actor, among []string) (as []string, err error)
+	// Person names whom the operator says that an identity is; "" where nothing is
+	// said. nil where there are no rules.
+	Person func(Actor) string
 	// Passphrase checks a passphrase against its stored hash, slowly.
 	Passphrase PassphraseHash
 	// Random fills with uniform random bytes.
@@ -44,10 +48,11 @@ type PassphraseHash interface {
 
 // Facts are what rules judge.
 type Facts struct {
-	Actor  Actor
-	Plan   Plan
-	Reason string
-	Now    time.Time
+	Operation Descriptor
+	Actor     Actor
+	Plan      Plan
+	Reason    string
+	Now       time.Time
 }
 
 // mostPlace is how long [Call].Place may be, in bytes.
@@ -128,6 +133,33 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 		s.awaitEnd(ctx, r.ID, maxWait)
 	}
 	return s.outcome(ctx, r.ID, again)
+}
+
+// Foresee plans a call and judges it as [Service.Call] would, and files nothing.
+func (s *Service) Foresee(ctx context.Context, c Call) (Facts, Conditions, error) {
+	op, ok := s.byName[c.Operation]
+	if !ok || op.Plan == nil {
+		return Facts{}, Conditions{}, Errorf(NotFound, "there is no operation %q that changes something", Clean(c.Operation, 40))
+	}
+	args, err := ParseArguments(op.Descriptor, c.Arguments)
+	if err != nil {
+		return Facts{}, Conditions{}, err
+	}
+	now, err := s.Ledger.Now(ctx)
+	if err != nil {
+		return Facts{}, Conditions{}, err
+	}
+	account, err := s.Account(ctx)
+	if err != nil {
+		return Facts{}, Conditions{}, err
+	}
+	plan, err := op.Plan(ctx, PlanInput{Arguments: args, Now: now})
+	if err != nil {
+		return Facts{}, Conditions{}, err
+	}
+	f := Facts{op.Descriptor, c.Actor, plan.sealed(account, op.Descriptor, now), args.Text("reason"), now}
+	conditions, err := s.judge(ctx, f)
+	return f, conditions, err
 }
 
 func (s *Service) outcome(ctx context.Context, id string, again bool) (Outcome, error) {

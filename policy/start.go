@@ -73,7 +73,7 @@ func (s *Service) moved(ctx context.Context, op Operation, r Request) (string, e
 	if what := r.Plan.differs(plan); what != "" {
 		return "it is no longer what was shown: " + what + " changed", nil
 	}
-	rules, err := s.judge(ctx, Facts{r.Actor, plan, r.Reason, now})
+	rules, err := s.judge(ctx, Facts{op.Descriptor, r.Actor, plan, r.Reason, now})
 	switch {
 	case KindOf(err) == Forbidden:
 		return "the rules in force forbid it now: " + Public(err).Message, nil
@@ -98,10 +98,14 @@ func (s *Service) begin(ctx context.Context, seen Request, read int64) (begun Re
 		if r.State == StateRunning && !now.Before(r.StartBy) {
 			return nil
 		}
-		if !r.Conditions.met(r, r.Conditions.Ways) {
+		if now.Before(r.NotBefore) {
+			wait = r.NotBefore.Sub(now)
+			return nil
+		}
+		if !s.met(r, r.Conditions.Ways) {
 			return s.staleIn(ctx, tx, r, "its approvals do not satisfy what is asked for")
 		}
-		if !r.Conditions.met(r, s.Ways) { // another process takes them, or nobody does
+		if !s.met(r, s.Ways) { // another process takes them, or nobody does
 			wait = s.PollEvery
 			return nil
 		}

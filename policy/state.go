@@ -59,6 +59,7 @@ const (
 // Events that are recorded and move no request.
 const (
 	EventRefused           Event = "approval.refused"
+	EventRules             Event = "rules.loaded"
 	EventLate              Event = "operation.answered_late" // an answer that changes nothing any more
 	EventPassphraseSet     Event = "passphrase.set"
 	EventPassphraseChanged Event = "passphrase.changed"

@@ -67,8 +67,8 @@ func TestWhatCountsAsMet(t *testing.T) {
 		{"in a way that does not count where it starts", 1, []Approval{one}, []Way{WaySlack}, false},
 	} {
 		for _, e := range []Effect{Overwrite, Delete, "", "unknown"} {
-			r := Request{Effect: e, Plan: Plan{Digest: "d"}, Approvals: c.given}
-			assert.Equal(t, c.met, Conditions{Approvals: c.needs, Ways: terminal}.met(r, c.force), "%s, %q", c.name, e)
+			r := Request{Effect: e, Plan: Plan{Digest: "d"}, Approvals: c.given, Conditions: Conditions{Approvals: c.needs, Ways: terminal}}
+			assert.Equal(t, c.met, new(Service).met(r, c.force), "%s, %q", c.name, e)
 		}
 	}
 }

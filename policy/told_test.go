@@ -28,17 +28,17 @@ type approvers struct {
 	asked      []policy.Actor
 }
 
-func (a *approvers) vouch(_ context.Context, w policy.Way, by policy.Actor) error {
+func (a *approvers) vouch(_ context.Context, w policy.Way, by policy.Actor, among []string) ([]string, error) {
 	a.asked = append(a.asked, by)
 	switch {
 	case w != policy.WaySlack:
-		return policy.Errorf(policy.Internal, "asked for the way %q", w)
+		return nil, policy.Errorf(policy.Internal, "asked for the way %q", w)
 	case slices.Contains(a.doubt, by):
-		return policy.Errorf(policy.Unavailable, "Slack does not answer")
+		return nil, policy.Errorf(policy.Unavailable, "Slack does not answer")
 	case slices.Contains(a.may, by):
-		return nil
+		return slices.DeleteFunc(slices.Clone(among), func(entry string) bool { return !strings.HasSuffix(by.Subject, entry) }), nil
 	default:
-		return policy.Errorf(policy.Forbidden, "%s is not an approver", by.Name)
+		return nil, policy.Errorf(policy.Forbidden, "%s is not an approver", by.Name)
 	}
 }
 
@@ -66,12 +66,12 @@ func (h *house) last(id string) (last policy.RecordBody) {
 }
 
 func TestSlackCountsForWhomItVouchesOnly(t *testing.T) {
-	unable := func(context.Context, policy.Way, policy.Actor) error {
-		return policy.Errorf(policy.Unavailable, "Slack does not answer")
+	unable := func(context.Context, policy.Way, policy.Actor, []string) ([]string, error) {
+		return nil, policy.Errorf(policy.Unavailable, "Slack does not answer")
 	}
 	slack := &approvers{may: []policy.Actor{approver}}
 	for name, c := range map[string]struct {
-		vouch func(context.Context, policy.Way, policy.Actor) error
+		vouch func(context.Context, policy.Way, policy.Actor, []string) ([]string, error)
 		by    policy.Actor
 		kind  policy.Kind // of the refusal
 		says  string
@@ -239,6 +239,7 @@ func TestSlackCountsWhereBothSaySo(t *testing.T) {
 			c.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) {
 				return policy.Conditions{Approvals: 2}, nil
 			}
+			c.Person = policy.Actor.Key // the operator says who is who
 		})
 		r := h.file(s, agent, "restore_snapshot", restore801)
 		_, err := s.Decide(context.Background(), r.ID, clicked(r, approver))
@@ -390,6 +391,7 @@ func TestDoorsAreToldOfTheOthersOnTheServer(t *testing.T) {
 		c.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) {
 			return policy.Conditions{Approvals: people}, nil
 		}
+		c.Person = policy.Actor.Key
 	})
 	terminal := h.service()
 	var far, first, second, silent policy.Request

@@ -126,7 +126,8 @@ func (s *Service) doneIn(ctx context.Context, tx Tx, r Request, now time.Time, s
 	}
 	detail := map[string]string{"step": step.Name, "saw": sight.Note}
 	if i < len(r.Steps)-1 {
-		r.StartBy, r.DueAt, r.LeaseBy = now.Add(s.StartWithin), now, time.Time{}
+		_, within := s.clocks(r.Conditions)
+		r.StartBy, r.DueAt, r.LeaseBy = now.Add(within), now, time.Time{}
 		_, err := s.put(ctx, tx, r, EventCopied, itself, detail)
 		return err
 	}

@@ -94,7 +94,9 @@ func (f face) heldText(s *sentences, st policy.Standing, o cardOptions) {
 	if len(st.WaitsFor) > 0 {
 		s.say("It waits for ", listed(st.WaitsFor), 100)
 	}
-	s.say("So far: ", progressWords(r), 60)
+	s.say("Rules: ", strings.Join(r.Conditions.Asked(), "; "), 200)
+	s.say("They ask: ", strings.Join(r.Conditions.Says(), "; "), 300)
+	s.say("So far: ", progressWords(st), 60)
 	if !r.ApproveBy.IsZero() {
 		s.raw("Until " + untilWords(r.ApproveBy, st) + ".")
 	}
@@ -154,6 +156,8 @@ func (f face) outcome(s *sentences, st policy.Standing) {
 		s.say("Undo: ", undoWords(r), 200)
 	}
 	switch {
+	case r.State == policy.StateApproved && r.NotBefore.After(st.Now):
+		s.raw("A rule lets it be called back: it starts by itself at " + untilWords(r.NotBefore, st) + ".")
 	case r.State == policy.StateApproved && !r.StartBy.IsZero():
 		s.raw("It starts by " + untilWords(r.StartBy, st) + ", or not at all.")
 	case copyFailed(r):

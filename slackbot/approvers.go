@@ -50,6 +50,36 @@ func (p *People) Vouch(ctx context.Context, by policy.Actor) error {
 	return home.admits(u)
 }
 
+// Vouches is [policy.Config].Vouch: whether an actor may confirm in Slack now, and
+// which of some entries they are.
+func (p *People) Vouches(ctx context.Context, w policy.Way, by policy.Actor, among []string) ([]string, error) {
+	if w != policy.WaySlack {
+		return nil, policy.Errorf(policy.Forbidden, "nobody may confirm that way here")
+	}
+	if err := p.Vouch(ctx, by); err != nil {
+		return nil, err
+	}
+	return p.Among(ctx, by, among)
+}
+
+// Among tells which of some entries, ids of people and of user groups, an actor is
+// now. Groups are read as for [People.Vouch], and one that cannot be is an error.
+func (p *People) Among(ctx context.Context, by policy.Actor, entries []string) (as []string, err error) {
+	_, user := subject(by)
+	for _, entry := range entries {
+		is := entry == user
+		if isGroup(entry) {
+			if is, err = p.isIn(ctx, entry, user); err != nil {
+				return nil, err
+			}
+		}
+		if is {
+			as = append(as, entry)
+		}
+	}
+	return as, nil
+}
+
 // seemsFor is how long an answer of [People.Seems] holds.
 const seemsFor = 20 * time.Second
 
@@ -96,15 +126,11 @@ func (p *People) listed(ctx context.Context, user string) error {
 		if !isGroup(group) {
 			continue
 		}
-		members, err := p.members.get(ctx, group, func(ctx context.Context) ([]string, error) {
-			return p.c.groupMembers(ctx, group)
-		})
+		in, err := p.isIn(ctx, group, user)
 		if err != nil && failed == nil {
-			failed = policy.Errorf(policy.Unavailable,
-				"whether you may confirm could not be read: Slack does not show the members of user group %s (%s); nothing was done",
-				group, why(err)).WithHint("%s", groupHint(err)).Because(err)
+			failed = err
 		}
-		if err == nil && slices.Contains(members, user) {
+		if in {
 			return nil
 		}
 	}
@@ -112,6 +138,19 @@ func (p *People) listed(ctx context.Context, user string) error {
 		return failed
 	}
 	return policy.Errorf(policy.Forbidden, "you are not one of those who may confirm").WithHint("Ask %s.", p.whoMay(ctx))
+}
+
+// isIn tells whether a person is in a user group now.
+func (p *People) isIn(ctx context.Context, group, user string) (bool, error) {
+	members, err := p.members.get(ctx, group, func(ctx context.Context) ([]string, error) {
+		return p.c.groupMembers(ctx, group)
+	})
+	if err != nil {
+		return false, policy.Errorf(policy.Unavailable,
+			"whether you may confirm could not be read: Slack does not show the members of user group %s (%s); nothing was done",
+			group, why(err)).WithHint("%s", groupHint(err)).Because(err)
+	}
+	return slices.Contains(members, user), nil
 }
 
 func isGroup(id string) bool { return strings.HasPrefix(id, "S") }

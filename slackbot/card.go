@@ -2,6 +2,7 @@ package slackbot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,7 +70,10 @@ func (f face) card(st policy.Standing, o cardOptions) message {
 	if r.State == policy.StateHeld {
 		s.markup(f.waitsForPeople(st)...)
 	}
-	if r.State == policy.StateApproved && !r.StartBy.IsZero() {
+	switch {
+	case r.State == policy.StateApproved && r.NotBefore.After(st.Now):
+		s.markup("*Waits:* a rule lets it be called back; it starts by itself at " + untilWords(r.NotBefore, st))
+	case r.State == policy.StateApproved && !r.StartBy.IsZero():
 		s.markup("*Starts by:* " + untilWords(r.StartBy, st) + ", or not at all")
 	}
 	if o.Buttons {
@@ -139,6 +143,10 @@ func (s *sheet) standing(st policy.Standing) {
 	s.fact("Note", st.Note)
 	s.fact("Also open on this server", listed(st.Others))
 	s.fact("Waits for", listed(st.WaitsFor))
+	if r.State == policy.StateHeld {
+		s.fact("Rules", strings.Join(r.Conditions.Asked(), "; "))
+		s.fact("They ask", strings.Join(r.Conditions.Says(), "; "))
+	}
 	for i, a := range r.Approvals {
 		if i == 5 {
 			s.fact("Approved by", fmt.Sprintf("and %d more", len(r.Approvals)-i))
@@ -189,10 +197,17 @@ func (f face) waitsForPeople(st policy.Standing) []string {
 		who = "nobody"
 	}
 	out := []string{"*Who may approve:* " + who}
+	for _, list := range r.Conditions.Approvers {
+		each := mentions(list, cardMentions)
+		if slices.Contains(list, policy.EntryTerminal) {
+			each = strings.TrimPrefix(each+", or at the host's terminal", ", ")
+		}
+		out = append(out, "*By a rule, each of them is one of:* "+each)
+	}
 	if !r.ApproveBy.IsZero() {
 		out = append(out, "*Until:* "+untilWords(r.ApproveBy, st))
 	}
-	return append(out, "*So far:* "+progressWords(r))
+	return append(out, "*So far:* "+progressWords(st))
 }
 
 // untilWords are a deadline, in mrkdwn: for each reader, in UTC, and how far off it was.

@@ -304,7 +304,7 @@ func TestAStoryOverSocketMode(t *testing.T) {
 	account := func(context.Context) (policy.Account, error) { return policytest.Account, nil }
 	gate, err := policy.NewService(policy.Config{
 		Ledger: ledger, Account: account, Random: random, Ways: []policy.Way{policy.WaySlack, policy.WayTerminal}, Passphrase: botHash{},
-		Vouch:         func(ctx context.Context, _ policy.Way, by policy.Actor) error { return people.Vouch(ctx, by) },
+		Vouch:         people.Vouches,
 		ApproveWithin: 30 * time.Minute, StartWithin: 10 * time.Minute, CallTimeout: time.Second, PollEvery: time.Second, SettleWithin: time.Minute,
 	})
 	require.NoError(t, err)
@@ -370,7 +370,7 @@ func fuzzBot(t testing.TB) (*Bot, *policytest.Memory) {
 	account := func(context.Context) (policy.Account, error) { return policytest.Account, nil }
 	service, err := policy.NewService(policy.Config{
 		Ledger: ledger, Account: account, Random: random, Ways: []policy.Way{policy.WaySlack},
-		Vouch: func(ctx context.Context, _ policy.Way, by policy.Actor) error { return people.Vouch(ctx, by) },
+		Vouch: people.Vouches,
 	})
 	if err != nil {
 		t.Fatal(err)

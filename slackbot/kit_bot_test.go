@@ -298,12 +298,7 @@ func (w *botWorld) make(changes ...func(*botSetup)) *botProcess {
 	p.svc, err = policy.NewService(policy.Config{
 		Operations: operations.Catalogue(api), Ledger: w.ledger, Account: s.account,
 		Ways: []policy.Way{policy.WaySlack, policy.WayTerminal}, Passphrase: botHash{}, Random: random, ReadOnly: s.ReadOnly,
-		Vouch: func(ctx context.Context, way policy.Way, by policy.Actor) error {
-			if way != policy.WaySlack {
-				return policy.Errorf(policy.Forbidden, "nobody may confirm that way here")
-			}
-			return p.people.Vouch(ctx, by)
-		},
+		Vouch:         p.people.Vouches,
 		ApproveWithin: 30 * time.Minute, StartWithin: 10 * time.Minute,
 		CallTimeout: 30 * time.Second, PollEvery: 10 * time.Second, SettleWithin: 2 * time.Minute,
 	})

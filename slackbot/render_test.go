@@ -49,7 +49,9 @@ func ours() face {
 // when is a moment in the life of the requests of these tests.
 var when = policytest.Start.Add(12 * time.Minute)
 
-func standing(r policy.Request) policy.Standing { return policy.Standing{Request: r, Now: when} }
+func standing(r policy.Request) policy.Standing {
+	return policy.Standing{Request: r, Now: when, Agreed: len(r.Approvals)}
+}
 
 func blocksJSON(t testing.TB, m message) []byte {
 	t.Helper()

@@ -272,9 +272,9 @@ func otherWays(r policy.Request) string {
 func bySlack(r policy.Request) bool { return slices.Contains(r.Conditions.Ways, policy.WaySlack) }
 
 // progressWords counts the approvals: "0 of 1 approvals".
-func progressWords(r policy.Request) string {
-	needed := max(r.Conditions.Approvals, 1)
-	text := fmt.Sprintf("%d of %d approvals", len(r.Approvals), needed)
+func progressWords(st policy.Standing) string {
+	needed := max(st.Request.Conditions.Approvals, 1)
+	text := fmt.Sprintf("%d of %d approvals", st.Agreed, needed)
 	if needed > 1 {
 		text += ", by different people"
 	}

@@ -24,7 +24,7 @@ func (s *Server) told(st policy.Standing) string {
 	if r.State == policy.StateHeld || r.State == policy.StateApproved {
 		t.plan(r)
 	}
-	t.clocks(r, st.Now)
+	t.clocks(r, st.Agreed, st.Now)
 	steps(&t, r)
 	t.asked(r)
 	if len(st.WaitsFor) > 0 {
@@ -121,7 +121,7 @@ func (t *lines) plan(r policy.Request) {
 }
 
 // clocks tells until when, and who has to do what by then.
-func (t *lines) clocks(r policy.Request, now time.Time) {
+func (t *lines) clocks(r policy.Request, agreed int, now time.Time) {
 	switch r.State {
 	case policy.StateHeld:
 		now = now.Truncate(time.Second) // so that 30 minutes do not read as 29
@@ -135,9 +135,17 @@ func (t *lines) clocks(r policy.Request, now time.Time) {
 		t.say("It can be confirmed until %s (%s), by %s.",
 			policy.Stamp(r.ApproveBy), policy.Ago(r.ApproveBy, now), strings.Join(ways, " or by "))
 		if r.Conditions.Approvals > 1 {
-			t.say("It takes %d different people; %d so far. %s", r.Conditions.Approvals, len(given), strings.Join(given, ", "))
+			t.say("It takes %d different people; %d so far. %s", r.Conditions.Approvals, agreed, strings.Join(given, ", "))
+		}
+		if rules := r.Conditions.Asked(); len(rules) > 0 {
+			t.say("Rules of the operator: %s.", policy.Clean(strings.Join(rules, "; "), mostLine))
+			t.say("%s", sentence(policy.Clean(strings.Join(r.Conditions.Says(), "; "), mostLine)))
 		}
 	case policy.StateApproved:
+		if r.NotBefore.After(now) {
+			t.say("A rule lets people call it back until %s (%s); then it starts by itself.", policy.Stamp(r.NotBefore), policy.Ago(r.NotBefore, now))
+			return
+		}
 		t.say("It starts by %s (%s), or not at all.", policy.Stamp(r.StartBy), policy.Ago(r.StartBy, now))
 	default:
 	}

@@ -123,6 +123,83 @@ func TestApproveRefusesBeforeItAsks(t *testing.T) {
 	assert.Contains(t, try(w.env), "belongs to another account (ops@example.com")
 }
 
+func TestApproveUnderRules(t *testing.T) {
+	t.Parallel()
+	ruled := func(asks string) (*world, *policy.Service, string) {
+		w := newWorld(t, fast())
+		w.env = append(w.env, "VPSGUARD_POLICY_FILE="+rulesFile(t, "version: 1\nrules:\n"+
+			"  - name: restores are looked at twice\n    when: operation.effect == \"overwrite\"\n    hold: {"+asks+"}\n"))
+		service, _ := w.service(t)
+		withPassphrase(t, service)
+		return w, service, hold(t, service, "under rules")
+	}
+	approve := func(w *world, id string) (code int, screen string) {
+		p := sitDown(t, w.env, "requests", "approve", id)
+		p.reads("type web-server-01: ")
+		p.types("web-server-01")
+		p.reads("Passphrase: ")
+		p.types(testPassphrase)
+		return p.leaves()
+	}
+
+	w, service, id := ruled("approvals: 2")
+	code, screen := approve(w, id)
+	assert.Zero(t, code, screen)
+	for _, line := range []string{
+		"Needs     2 more to confirm", "Rules     restores are looked at twice", "They ask  2 different people approve",
+		"your confirmation is recorded; 1 of 2", id + " is held",
+	} {
+		assert.Contains(t, screen, line)
+	}
+	code, screen = approve(w, id)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, screen, "Needs     1 more to confirm")
+	assert.Contains(t, screen, "you have approved "+id+" already; it takes 2 people")
+	st, err := service.Show(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, policy.StateHeld, st.Request.State)
+	r, err := service.Decide(t.Context(), id, policy.Verdict{
+		By: atHost("grace"), Way: policy.WayTerminal, Digest: st.Request.Plan.Digest, Typed: "web-server-01", Secret: testPassphrase,
+	})
+	require.NoError(t, err)
+	assert.Equal(t, policy.StateApproved, r.State)
+
+	w, service, id = ruled("approvals: 1")
+	put(t, strings.TrimPrefix(w.env[len(w.env)-1], "VPSGUARD_POLICY_FILE="), freeze)
+	code, screen = approve(w, id)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, screen, `the rule "freeze" refuses this: Nothing is changed now.`, "the rules of now count too")
+	st, err = service.Show(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, policy.StateHeld, st.Request.State)
+
+	w, service, id = ruled("approvers: [S0ONCALL]")
+	code, screen = approve(w, id)
+	assert.Equal(t, 1, code)
+	assert.Contains(t, screen, "you are not among those who may approve "+id+": S0ONCALL")
+	st, err = service.Show(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, policy.StateHeld, st.Request.State)
+	assert.Empty(t, st.Request.Approvals)
+	assert.Empty(t, w.fake.Mutations())
+
+	w, service, id = ruled("approvers: [S0ONCALL, terminal], delay: 1h")
+	st, err = service.Show(t.Context(), id)
+	require.NoError(t, err)
+	r, err = service.Decide(t.Context(), id, policy.Verdict{
+		By: atTerminal(), Way: policy.WayTerminal, Digest: st.Request.Plan.Digest, Typed: "web-server-01", Secret: testPassphrase,
+	})
+	require.NoError(t, err, "the day Slack is down")
+	assert.Equal(t, policy.StateApproved, r.State)
+	out, _, code := vpsguard(t, w.env, "requests", "show", id)
+	assert.Zero(t, code)
+	assert.Contains(t, out, "it starts by itself at ")
+	assert.Contains(t, out, "until then it can be withdrawn")
+	out, _, code = vpsguard(t, w.env, "requests", "cancel", id)
+	assert.Zero(t, code)
+	assert.Contains(t, out, id+" is cancelled")
+}
+
 func TestApproveTakesARealTerminal(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fast())

@@ -123,9 +123,15 @@ func standing(line func(label, text string), st policy.Standing) {
 	line("Why", r.Why)
 	switch r.State {
 	case policy.StateHeld:
-		line("Needs", fmt.Sprintf("%d more to confirm: %s", max(r.Conditions.Approvals-len(r.Approvals), 1), confirmers(r.Conditions.Ways)))
+		line("Needs", fmt.Sprintf("%d more to confirm: %s", max(r.Conditions.Approvals-st.Agreed, 1), confirmers(r.Conditions.Ways)))
+		line("Rules", strings.Join(r.Conditions.Asked(), "; "))
+		line("They ask", strings.Join(r.Conditions.Says(), "; "))
 		line("Until", moment(r.ApproveBy, st.Now))
 	case policy.StateApproved:
+		if r.NotBefore.After(st.Now) {
+			line("Waits", "it starts by itself at "+moment(r.NotBefore, st.Now)+"; until then it can be withdrawn")
+			break
+		}
 		line("Until", "it has to start by "+moment(r.StartBy, st.Now))
 	default:
 		if !r.EndedAt.IsZero() {

@@ -35,6 +35,7 @@ type settings struct {
 	Database string `env:"DATABASE" about:"Where requests and the audit are stored; a file in the user's state folder unless set." takes:"sqlite: and the path of a file, such as sqlite:/var/lib/vpsguard/ledger.db"`
 	ReadOnly bool   `env:"READ_ONLY, default=false" about:"Whether this process only reads: it files, approves and runs nothing." takes:"true or false"`
 
+	PolicyFile    string        `env:"POLICY_FILE" about:"The file with the operator's rules, which ask for more than one confirmation, or forbid." takes:"the path of a file"`
 	Confirm       []string      `env:"CONFIRM" about:"Which ways of confirming count; terminal unless set, and slack too where Slack is set up." takes:"slack and terminal with a comma between, one of them, or none where nobody may confirm anything"`
 	ApproveWithin time.Duration `env:"APPROVE_WITHIN, default=30m" about:"How long a request waits for people." takes:"a duration from 1s to 24h, such as 30m"`
 	StartWithin   time.Duration `env:"START_WITHIN, default=10m" about:"How long an approved request may wait for its start." takes:"a duration from 1s to 24h, such as 10m"`
@@ -54,7 +55,6 @@ type settings struct {
 // notInThisBuild are variables of parts that this build does not have. One that
 // is set stops start-up, lest somebody believes that it does something.
 var notInThisBuild = map[string]string{
-	"POLICY_FILE":   "there are no rule files yet; remove it, every overwrite and delete is held for a person anyway",
 	"OIDC_ISSUER":   "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
 	"OIDC_AUDIENCE": "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
 	"METRICS_ADDR":  "there are no metrics yet; remove it",
@@ -201,8 +201,10 @@ func fromFiles(env map[string]string) error {
 	return nil
 }
 
-func readSmall(path string) ([]byte, error) {
-	const most = 64 << 10
+func readSmall(path string) ([]byte, error) { return readAtMost(path, 64<<10) }
+
+// readAtMost reads a regular file that is not larger than it may be, in bytes.
+func readAtMost(path string, most int64) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -216,7 +218,7 @@ func readSmall(path string) ([]byte, error) {
 	}
 	defer func() { _ = f.Close() }()
 	raw, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && len(raw) > most {
+	if err == nil && int64(len(raw)) > most {
 		err = fs.ErrInvalid
 	}
 	return raw, err

@@ -98,7 +98,6 @@ func TestWrongConfigurations(t *testing.T) {
 		"SLACK_APPROVERS=ada@example.com," + leak,
 		"SLACK_CHANNEL=#" + leak,
 		"SLACK_API_URL=http://" + leak + ".example/api/",
-		"POLICY_FILE=/etc/" + leak,
 		"OIDC_ISSUER=https://" + leak,
 		"METRICS_ADDR=127.0.0.1:9090",
 		"READONLY=true",

@@ -30,6 +30,7 @@ var checks = map[string]func(string) bool{
 	"PUBLIC_URL":           isOrigin,
 	"DATABASE":             isDatabase,
 	"READ_ONLY":            func(v string) bool { _, err := strconv.ParseBool(v); return err == nil },
+	"POLICY_FILE":          func(v string) bool { return !strings.ContainsRune(v, 0) }, // is looked at where it is read
 	"CONFIRM":              isConfirm,
 	"APPROVE_WITHIN":       between(time.Second, 24*time.Hour),
 	"START_WITHIN":         between(time.Second, 24*time.Hour),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -42,6 +43,7 @@ func (p *program) doctorCommand() *cobra.Command {
 		ctx, cancel := context.WithTimeout(c.Context(), 2*time.Minute)
 		defer cancel()
 		found := append([]finding{{"settings", findOK, "complete; what confirms: " + strings.Join(s.Confirm, ", "), ""}}, p.checkAPI(ctx, s)...)
+		found = append(found, p.checkRules(s)...)
 		found = append(found, p.checkLedger(ctx, s)...)
 		found = append(found, p.checkSlack(ctx, s)...)
 		wrong := 0
@@ -82,7 +84,7 @@ func (p *program) checkAPI(ctx context.Context, s settings) []finding {
 	const about = "VPS.org"
 	client, err := connect(s)
 	if err != nil {
-		return []finding{{about, findWrong, describe(err), ""}}
+		return []finding{{about, findWrong, said(err), ""}}
 	}
 	servers, err := client.Servers(ctx, apiclient.ServerFilter{})
 	if err != nil {
@@ -96,11 +98,24 @@ func (p *program) checkAPI(ctx context.Context, s settings) []finding {
 	who, err := (&account{client: client}).Get(ctx)
 	switch {
 	case err != nil:
-		return []finding{{about, findWrong, describe(err), ""}}
+		return []finding{{about, findWrong, said(err), ""}}
 	case who.Owner == "":
 		return []finding{{about, findWarning, fmt.Sprintf("servers: %d", len(servers)) + "; the token may not read its account", "Two accounts at one URL could not be told apart; give the token the right to read account/me."}}
 	}
 	return []finding{{about, findOK, policy.Clean(who.String(), 120) + fmt.Sprintf(", servers: %d", len(servers)), ""}}
+}
+
+// checkRules reads the rule file as a server would.
+func (p *program) checkRules(s settings) []finding {
+	const about = "rules"
+	if s.PolicyFile == "" {
+		return []finding{{about, findOK, "none; every overwrite and delete takes one confirmation", ""}}
+	}
+	book, err := openRules(s.PolicyFile)
+	if err != nil {
+		return []finding{{about, findWrong, err.Error(), "Correct the file; vpsguard policy check FILE looks at it. Servers that run keep the rules they have."}}
+	}
+	return []finding{{about, findOK, fmt.Sprintf("%d rules, hash %s", len(book.rules().Names()), book.rules().Hash()), ""}}
 }
 
 // checkLedger opens the ledger, where there is one.
@@ -121,14 +136,14 @@ func (p *program) checkLedger(ctx context.Context, s settings) []finding {
 		return []finding{{about, findWrong, e.Message, e.Hint}}
 	}
 	out := []finding{{about, findOK, policy.Clean(path, 200), ""}}
-	service, err := newService(s, l, nil, nil, nil)
+	service, err := newService(s, l, nil, nil, nil, nil)
 	if err != nil {
-		return append(out, finding{about, findWrong, describe(err), ""})
+		return append(out, finding{about, findWrong, said(err), ""})
 	}
 	set, err := service.HasPassphrase(ctx)
 	switch {
 	case err != nil:
-		return append(out, finding{"terminal", findWrong, describe(err), ""})
+		return append(out, finding{"terminal", findWrong, said(err), ""})
 	case !set && strings.Contains(strings.Join(s.Confirm, " "), string(policy.WayTerminal)):
 		out = append(out, finding{"terminal", findWarning, "no passphrase is set, so nobody can confirm at the terminal", "Run: vpsguard passphrase set"})
 	case set:
@@ -157,4 +172,13 @@ func (p *program) checkSlack(ctx context.Context, s settings) []finding {
 		out = append(out, finding{"Slack " + f.What, state, f.Found, f.Fix})
 	}
 	return out
+}
+
+// said is what an error says to people.
+func said(err error) string {
+	var wrong *usageError
+	if errors.As(err, &wrong) {
+		return err.Error()
+	}
+	return public(err).Message
 }

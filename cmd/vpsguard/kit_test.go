@@ -79,7 +79,9 @@ func (w *world) service(t *testing.T) (*policy.Service, *ledger.Ledger) {
 	l, err := ledger.Open(t.Context(), s.Database, ledger.Options{Now: time.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
-	service, err := newService(s, l, client, &account{client: client}, nil)
+	book, err := openRules(s.PolicyFile)
+	require.NoError(t, err)
+	service, err := newService(s, l, client, &account{client: client}, nil, book)
 	require.NoError(t, err)
 	service.Passphrase = forSandbox // cheap; the hash carries its parameters
 	return service, l

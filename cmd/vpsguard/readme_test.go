@@ -13,6 +13,7 @@ import (
 	"github.com/vpsguard/vpsguard/apiclient"
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/policy/operations"
+	"github.com/vpsguard/vpsguard/policy/rules"
 )
 
 // inReadme compares a generated table with the one in the README, which stands
@@ -56,4 +57,20 @@ func TestReadmeListsTheTools(t *testing.T) {
 		fmt.Fprintf(&b, "| %s`%s`%s | %s | %s |\n", held, d.Name, held, strings.Join(args, " "), d.Summary)
 	}
 	inReadme(t, "tools", b.String())
+}
+
+func TestReadmeListsTheVariablesOfRules(t *testing.T) { inReadme(t, "rules", rules.Reference()) }
+
+// TestReadmeShowsRulesThatLoad reads the example as people would paste it.
+func TestReadmeShowsRulesThatLoad(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	require.NoError(t, err)
+	_, section, ok := strings.Cut(string(raw), "\n## Your rules\n")
+	require.True(t, ok)
+	_, rest, _ := strings.Cut(section, "```yaml\n")
+	example, _, ok := strings.Cut(rest, "```\n")
+	require.True(t, ok)
+	r, err := rules.Parse("README.md", []byte(example))
+	require.NoError(t, err)
+	assert.Len(t, r.Names(), 5)
 }

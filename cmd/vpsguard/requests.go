@@ -53,6 +53,7 @@ func (p *program) atDesk(n needs, sandbox *string, out *output, do func(d *desk,
 		if n == needsAccount && s.APIToken.Reveal() == "" {
 			return errNoToken()
 		}
+		book, noRules := openRules(s.PolicyFile)
 		if d.ledger, err = p.openLedger(s, d.log)(ctx); err != nil {
 			return err
 		}
@@ -67,12 +68,18 @@ func (p *program) atDesk(n needs, sandbox *string, out *output, do func(d *desk,
 				return err
 			}
 			d.account = &account{client: client}
-			d.service, err = newService(s, d.ledger, client, d.account, nil)
+			d.service, err = newService(s, d.ledger, client, d.account, nil, book)
 			if err != nil {
 				return err
 			}
-		} else if d.service, err = newService(s, d.ledger, nil, nil, nil); err != nil {
+		} else if d.service, err = newService(s, d.ledger, nil, nil, nil, book); err != nil {
 			return err
+		}
+		if noRules != nil { // nothing is judged then; withdrawing and looking go on
+			d.log.ErrorContext(ctx, noRules.Error())
+			d.service.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) {
+				return policy.Conditions{}, policy.Errorf(policy.Forbidden, "%s", noRules).WithHint("Correct the rule file first.")
+			}
 		}
 		return do(d, ctx, args)
 	}

@@ -60,7 +60,7 @@ func (d *desk) watch(ctx context.Context, t *terminal, id string) (st policy.Sta
 			return st, nil
 		}
 		wait := 10 * time.Second // clocks run out without a record
-		if st.Request.State != policy.StateApproved || len(st.WaitsFor) > 0 {
+		if st.Request.State != policy.StateApproved || len(st.WaitsFor) > 0 || st.Request.NotBefore.After(st.Now) {
 			waited = time.Time{}
 		} else if !offered {
 			if waited.IsZero() {
@@ -137,9 +137,11 @@ func progress(w io.Writer, st policy.Standing, told map[string]bool) {
 	r := st.Request
 	switch {
 	case r.State == policy.StateHeld:
-		tell(fmt.Sprintf("your confirmation is recorded; %d of %d", len(r.Approvals), r.Conditions.Approvals))
+		tell(fmt.Sprintf("your confirmation is recorded; %d of %d", st.Agreed, r.Conditions.Approvals))
 	case r.State == policy.StateApproved && len(st.WaitsFor) > 0:
 		tell("approved; it waits for " + strings.Join(st.WaitsFor, ", "))
+	case r.State == policy.StateApproved && r.NotBefore.After(st.Now):
+		tell("approved; a rule lets it be called back: it starts by itself at " + policy.Stamp(r.NotBefore))
 	case r.State == policy.StateApproved:
 		tell("approved; it is about to start")
 	}

@@ -31,7 +31,7 @@ const (
 // sandboxHonours are the variables that count in the sandbox. All others belong
 // to the real world: its API, its database, its people.
 var sandboxHonours = []string{
-	"ADDR", "PUBLIC_URL", "READ_ONLY", "APPROVE_WITHIN", "START_WITHIN", "POLL_EVERY", "LOG_LEVEL", "LOG_FORMAT",
+	"ADDR", "PUBLIC_URL", "READ_ONLY", "POLICY_FILE", "APPROVE_WITHIN", "START_WITHIN", "POLL_EVERY", "LOG_LEVEL", "LOG_FORMAT",
 }
 
 func (p *program) sandboxCommand() *cobra.Command {

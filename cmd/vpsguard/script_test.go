@@ -77,7 +77,7 @@ func scriptHold(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	l, err := ledger.Open(context.Background(), s.Database, ledger.Options{Now: time.Now})
 	ts.Check(err)
-	service, err := newService(s, l, client, &account{client: client}, nil)
+	service, err := newService(s, l, client, &account{client: client}, nil, nil)
 	ts.Check(err)
 	for i := range n {
 		actor := overStdio("claude-code")

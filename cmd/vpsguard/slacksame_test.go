@@ -49,7 +49,7 @@ func newTwin(t *testing.T, url string, now *atomic.Pointer[vpsfake.Fake]) *twin 
 	w.ledger, err = ledger.Open(t.Context(), s.Database, ledger.Options{Now: w.clock.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.ledger.Close()) })
-	w.service, err = newService(s, w.ledger, c, &account{client: c}, nil)
+	w.service, err = newService(s, w.ledger, c, &account{client: c}, nil, nil)
 	require.NoError(t, err)
 	chance := rand.New(rand.NewPCG(1, 2))
 	w.service.Passphrase, w.service.Random = forSandbox, func(b []byte) {

@@ -75,7 +75,7 @@ func onDisk(t *testing.T) crew {
 		Token: f.BotToken(), URL: s.SlackAPIURL, Approvers: []string{"S1"}, Now: unlimited(), Log: to,
 	})
 	who := &account{client: c}
-	service, err := newService(s, l, c, who, people)
+	service, err := newService(s, l, c, who, people, nil)
 	require.NoError(t, err)
 	bot, err := slackbot.New(slackbot.Options{
 		Gate: service, Notes: l, Account: who.Get, People: people, Channel: slackfake.Ops, AppToken: f.AppToken(),
@@ -141,7 +141,7 @@ func inBubble(t *testing.T, limited bool, slow time.Duration, run func(*testing.
 		people := slackbot.NewPeople(slackbot.PeopleOptions{
 			Token: f.BotToken(), URL: "http://slack.test/api/", Approvers: s.SlackApprovers, HTTP: toSlack, Now: limits, Log: to,
 		})
-		service, err := newService(s, l, c, who, people)
+		service, err := newService(s, l, c, who, people, nil)
 		require.NoError(t, err)
 		bot, err := slackbot.New(slackbot.Options{
 			Gate: service, Notes: l, Account: who.Get, People: people, Channel: s.SlackChannel, Secrets: s.slackSecrets(),

@@ -4,10 +4,12 @@ import (
 	"context"
 	"log/slog"
 	"os"
+	"os/signal"
 	"os/user"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/vpsguard/vpsguard/policy"
@@ -30,6 +32,7 @@ type station struct {
 	service  *policy.Service
 	worker   *worker
 	tools    *tools.Server
+	rules    *rulebook     // nil where there are none
 	slack    *slackbot.Bot // nil where the Slack door is closed
 	beyond   bool          // other hosts reach it, so that MCP is not served
 
@@ -44,10 +47,14 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	if err != nil {
 		return nil, err
 	}
-	st := &station{settings: s, log: p.logger(s), account: &account{client: client}}
+	book, err := openRules(s.PolicyFile)
+	if err != nil {
+		return nil, err
+	}
+	st := &station{settings: s, rules: book, log: p.logger(s), account: &account{client: client}}
 	st.ledger = openBeside(context.WithoutCancel(ctx), p.openLedger(s, st.log), p.Now, st.log)
 	people := p.newPeople(s, st.log)
-	if st.service, err = newService(s, st.ledger, client, st.account, people); err == nil {
+	if st.service, err = newService(s, st.ledger, client, st.account, people, st.rules); err == nil {
 		st.tools, err = tools.New(st.service, tools.Options{
 			Name: "vpsguard", Version: build().Version, Instructions: instructions, Label: label, Logger: st.log,
 			Actor: func(_ context.Context, clientName string) policy.Actor { return who(clientName) },
@@ -67,6 +74,14 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	st.stopWork = stop
 	st.worker = &worker{ledger: st.ledger, account: st.account, service: st.service, every: s.PollEvery, log: st.log}
+	if book != nil {
+		st.working.Go(func() {
+			told := make(chan os.Signal, 1)
+			signal.Notify(told, syscall.SIGHUP)
+			defer signal.Stop(told)
+			book.watch(work, told, st.service, st.log)
+		})
+	}
 	if st.slack != nil {
 		st.worker.tell = st.slack.Tell
 		st.working.Go(func() { st.slack.Run(work) })
@@ -118,6 +133,12 @@ func (st *station) readiness(ctx context.Context) map[string]string {
 		delete(parts, "worker")
 	case !st.worker.working.Load():
 		parts["worker"] = "it waits for the ledger and the account"
+	}
+	if st.rules != nil {
+		parts["rules"] = ready
+		if err := st.rules.Problem(); err != nil {
+			parts["rules"] = ready + ", but the file has changed and cannot be used; the old rules are in force: " + public(err).Message
+		}
 	}
 	if st.slack != nil {
 		parts["slack"] = ready

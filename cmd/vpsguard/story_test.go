@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,6 +35,8 @@ import (
 // at the same moment. "#" begins a comment.
 //
 //	with NAME=value                  a setting, without its prefix; before all else
+//	rules>                           the operator's rules, indented below it: first before
+//	                                 all else, later a new file, and the signal to read it
 //	slack U1 C2> /vps …              a command, in C1 unless said
 //	say U1> …                        a message, which begins a thread
 //	mention U1 thread> …             a message to the app, in a channel or that thread
@@ -53,7 +56,8 @@ import (
 //
 // Those that only look: card, cards (how many), aloud (what screen readers read),
 // thread, only U1 (what only they were shown in the last step), newest U1, view U1,
-// views U1 U2, options U1 argument> typed, state, audit (verified each time), vps.
+// views U1 U2, options U1 argument> typed, state, ready (what /readyz says), audit
+// (verified each time), vps.
 func TestStories(t *testing.T) {
 	files, err := filepath.Glob("testdata/story/*.txt")
 	require.NoError(t, err)
@@ -85,6 +89,7 @@ type beat struct {
 	rest     string   // behind it
 	meantime bool     // the next step does not wait
 	want     []string
+	body     string // what is indented below "rules>", as it stands there
 }
 
 // wait is how long a "wait" waits.
@@ -104,6 +109,10 @@ func readStory(t *testing.T, text string) (steps []beat) {
 		case l[0] == ' ':
 			require.NotEmpty(t, steps, "line %d: indented below nothing", i+1)
 			last := &steps[len(steps)-1]
+			if last.verb == "rules" {
+				last.body += strings.TrimPrefix(l, "  ") + "\n"
+				continue
+			}
 			last.want = append(last.want, trimmed)
 		default:
 			s := beat{line: i + 1, text: trimmed}
@@ -126,7 +135,11 @@ func play(t *testing.T, steps []beat) {
 			env = append(env, "VPSGUARD_"+strings.Join(steps[0].words, " "))
 			steps = steps[1:]
 		}
-		g := newStage(t, env)
+		var file string
+		if len(steps) > 0 && steps[0].verb == "rules" {
+			file, steps = steps[0].body, steps[1:]
+		}
+		g := newStage(t, env, file)
 		defer func() {
 			if t.Failed() {
 				t.Log("the program's log:\n" + g.told(g.log.String()))
@@ -182,7 +195,7 @@ func (g *stage) lively() {
 	}
 }
 
-var everybody = []string{"U1", "U2", "U3", "U4", "U5", "U6", "U7"}
+var everybody = []string{"U1", "U2", "U3", "U4", "U5", "U6", "U7", "U08"}
 
 // before remembers what people had been told before a step.
 func (g *stage) before() {
@@ -333,6 +346,14 @@ var looks = map[string]func(*stage, beat) string{
 			out = append(out, fmt.Sprintf("rq_%d %s", i+1, r.State))
 		}
 		return strings.Join(append(out, fmt.Sprintf("%d in all", len(out))), "\n")
+	},
+	"ready": func(g *stage, _ beat) string {
+		var out []string
+		for part, says := range g.readiness(g.t.Context()) {
+			out = append(out, part+": "+says)
+		}
+		slices.Sort(out)
+		return strings.Join(out, "\n")
 	},
 	"audit": (*stage).audit,
 	"vps": func(g *stage, _ beat) string {
@@ -486,6 +507,11 @@ var deeds = map[string]func(*stage, beat) string{
 			return policy.Public(err).Message
 		}
 		return "ok"
+	},
+	"rules": func(g *stage, s beat) string {
+		g.rules(s.body)
+		g.hangup <- syscall.SIGHUP
+		return ""
 	},
 	"fault": func(g *stage, s beat) string {
 		// fault twice interactive, fault refused chat.update is_archived; once, but for refusals

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,6 +48,9 @@ type stage struct {
 	door    *tools.Server
 	log     *lines
 
+	readiness func(context.Context) map[string]string
+	hangup    chan os.Signal // is read where there are rules
+
 	settings settings
 	ends     []func() // of the program that runs
 
@@ -57,22 +62,25 @@ type stage struct {
 }
 
 // people are those of the stories, beside Slack's own three: Ada asks, Grace and
-// Edsger may approve.
+// Edsger may approve. U08 and S08 are ids as rules take them.
 func people(f *slackfake.Fake) {
 	f.AddUser(slackfake.User{ID: "U4", Name: "guest", RealName: "Gus Guest", Guest: true})
 	f.AddUser(slackfake.User{ID: "U5", Name: "robot", RealName: "Robot", Bot: true})
 	f.AddUser(slackfake.User{ID: "U6", Name: "away", RealName: "Alan Away", Team: "T0AWAY", Stranger: true})
 	f.AddUser(slackfake.User{ID: "U7", Name: "gone", RealName: "Gone Girl", Deleted: true})
+	f.AddUser(slackfake.User{ID: "U08", Name: "hedy", RealName: "Hedy Lamarr"})
+	f.AddGroup(slackfake.Group{ID: "S08", Handle: "deciders", Users: []string{slackfake.Ada, slackfake.Edsger, "U08"}})
 	f.AddGroup(slackfake.Group{ID: "S1", Handle: "oncall", Users: []string{slackfake.Edsger}})
 	// Nobody has invited the app to C3.
 	f.AddChannel(slackfake.Channel{ID: "C3", Name: "elsewhere", Members: []string{slackfake.Ada, slackfake.Grace, slackfake.Edsger}})
-	all := []string{slackfake.Ada, slackfake.Grace, slackfake.Edsger, "U4", "U5", "U6", "U7", slackfake.Bot}
+	all := []string{slackfake.Ada, slackfake.Grace, slackfake.Edsger, "U4", "U5", "U6", "U7", "U08", slackfake.Bot}
 	f.AddChannel(slackfake.Channel{ID: slackfake.Ops, Name: "ops", Members: all})
 	f.AddChannel(slackfake.Channel{ID: "C2", Name: "incident", Members: all})
 }
 
-// newStage opens both doors. It is called inside a bubble.
-func newStage(t *testing.T, extra []string) *stage {
+// newStage opens both doors, under the operator's rules where there are some. It
+// is called inside a bubble.
+func newStage(t *testing.T, extra []string, rules string) *stage {
 	t.Helper()
 	time.Sleep(time.Until(night))
 	g := &stage{t: t, agents: map[string]*client.Client{}, heard: map[string]int{}, log: &lines{}}
@@ -87,6 +95,11 @@ func newStage(t *testing.T, extra []string) *stage {
 		"VPSGUARD_DATABASE=sqlite:"+t.TempDir()+"/ledger.db", "VPSGUARD_SLACK_BOT_TOKEN="+g.slack.BotToken(),
 		"VPSGUARD_SLACK_APP_TOKEN="+g.slack.AppToken(), "VPSGUARD_SLACK_API_URL=http://127.0.0.2/api/",
 		"VPSGUARD_SLACK_CHANNEL="+slackfake.Ops, "VPSGUARD_SLACK_APPROVERS="+slackfake.Grace+",S1")
+	if rules != "" {
+		g.settings.PolicyFile = filepath.Join(t.TempDir(), "rules.yaml")
+		g.rules(rules)
+		env = append(env, "VPSGUARD_POLICY_FILE="+g.settings.PolicyFile)
+	}
 	s, err := load(t.Context(), append(env, extra...))
 	require.NoError(t, err)
 	g.settings = s
@@ -101,6 +114,11 @@ func newStage(t *testing.T, extra []string) *stage {
 	return g
 }
 
+// rules writes the rule file.
+func (g *stage) rules(text string) {
+	require.NoError(g.t, os.WriteFile(g.settings.PolicyFile, []byte(text), 0o600))
+}
+
 // start starts the program, as [program.station] does, but on networks of the
 // bubble's own and with a passphrase hash that takes no time.
 func (g *stage) start() {
@@ -109,7 +127,7 @@ func (g *stage) start() {
 	var err error
 	g.ledger, err = st.ledger.get(g.t.Context())
 	require.NoError(g.t, err)
-	g.service, g.door = st.service, st.tools
+	g.service, g.door, g.readiness = st.service, st.tools, st.readiness
 	require.NoError(g.t, g.slack.AwaitSockets(g.t.Context(), 2))
 	synctest.Wait()
 }
@@ -137,9 +155,11 @@ func (g *stage) station(s settings) *station {
 	people := slackbot.NewPeople(slackbot.PeopleOptions{
 		Token: s.SlackBotToken.Reveal(), URL: s.SlackAPIURL, Approvers: s.SlackApprovers, Now: time.Now, Log: log, HTTP: calls,
 	})
-	st := &station{settings: s, log: log, account: &account{client: c}}
+	book, err := openRules(s.PolicyFile)
+	require.NoError(t, err)
+	st := &station{settings: s, rules: book, log: log, account: &account{client: c}}
 	st.ledger = openBeside(context.WithoutCancel(t.Context()), p.openLedger(s, log), time.Now, log)
-	st.service, err = newService(s, st.ledger, c, st.account, people)
+	st.service, err = newService(s, st.ledger, c, st.account, people, book)
 	require.NoError(t, err)
 	st.service.Passphrase = forSandbox
 	st.tools, err = tools.New(st.service, tools.Options{Instructions: instructions, Logger: log, Actor: program4story})
@@ -154,6 +174,10 @@ func (g *stage) station(s settings) *station {
 	st.stopWork = stop
 	st.worker = &worker{
 		ledger: st.ledger, account: st.account, service: st.service, tell: st.slack.Tell, every: s.PollEvery, log: log,
+	}
+	if book != nil {
+		g.hangup = make(chan os.Signal, 1)
+		st.working.Go(func() { book.watch(work, g.hangup, st.service, log) })
 	}
 	st.working.Go(func() { st.slack.Run(work) })
 	if !s.ReadOnly {

@@ -52,7 +52,7 @@ func random(b []byte) { _, _ = rand.Read(b) }
 // newService makes the one way for every call from its parts. Without a client
 // there are no operations, and what needs the account says so; without people
 // nobody can confirm in Slack.
-func newService(s settings, l policy.Ledger, client *apiclient.Client, who *account, people *slackbot.People) (*policy.Service, error) {
+func newService(s settings, l policy.Ledger, client *apiclient.Client, who *account, people *slackbot.People, book *rulebook) (*policy.Service, error) {
 	c := policy.Config{
 		Ledger: l, Ways: s.ways(), ReadOnly: s.ReadOnly, Passphrase: forPeople,
 		Random:        random,
@@ -64,13 +64,11 @@ func newService(s settings, l policy.Ledger, client *apiclient.Client, who *acco
 	if client != nil {
 		c.Operations, c.Account = operations.Catalogue(client), who.Get
 	}
+	if book != nil {
+		c.Judge, c.Person = book.Judge, book.Person
+	}
 	if people != nil {
-		c.Vouch = func(ctx context.Context, w policy.Way, by policy.Actor) error {
-			if w != policy.WaySlack {
-				return policy.Errorf(policy.Forbidden, "nobody may confirm that way here")
-			}
-			return people.Vouch(ctx, by)
-		}
+		c.Vouch = people.Vouches
 	}
 	return policy.NewService(c)
 }

@@ -88,7 +88,7 @@ func created(sc scene, kind, name string, step policy.StepPlan, params map[strin
 		what += fmt.Sprintf(" named %q", name)
 	}
 	p := policy.Plan{
-		Summary: what + " of " + sc.server.String(), Server: sc.server, Params: params,
+		Summary: what + " of " + sc.server.String(), Server: sc.server, Params: params, Known: sc.known(nil),
 		Steps: []policy.StepPlan{step},
 	}
 	if sc.server.Status == apiclient.ServerActive {

@@ -48,7 +48,7 @@ func (h house) planDelete(ctx context.Context, in policy.PlanInput, kind, name s
 	rest := slices.DeleteFunc(slices.Clone(sc.points), func(p point) bool { return p.Is(target.Point) })
 	good := slices.DeleteFunc(slices.Clone(rest), func(p point) bool { return !p.good() })
 	p := policy.Plan{
-		Summary: fmt.Sprintf("delete %s of %s", target.Point, sc.server), Server: sc.server, Target: &target.Point,
+		Summary: fmt.Sprintf("delete %s of %s", target.Point, sc.server), Server: sc.server, Target: &target.Point, Known: sc.known(&target),
 		LastGood: target.good() && len(good) == 0,
 		Losses: []string{fmt.Sprintf("%s from %s, %s (%s), is gone for good", target.Point,
 			policy.Stamp(target.CreatedAt), policy.Ago(target.CreatedAt, in.Now), size(target.SizeMB))},

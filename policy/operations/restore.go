@@ -45,7 +45,7 @@ func (h house) planRestore(ctx context.Context, in policy.PlanInput, kind, name 
 		return policy.Plan{}, err
 	}
 	p := policy.Plan{
-		Summary: fmt.Sprintf("restore %s over %s", target.Point, sc.server), Server: sc.server, Target: &target.Point,
+		Summary: fmt.Sprintf("restore %s over %s", target.Point, sc.server), Server: sc.server, Target: &target.Point, Known: sc.known(&target),
 		Losses: []string{fmt.Sprintf("everything written to %s since %s, %s, is overwritten",
 			policy.Clean(sc.server.Name, 64), policy.Stamp(target.CreatedAt), policy.Ago(target.CreatedAt, in.Now))},
 		SafetyCopy: policy.NoCopy,

@@ -129,9 +129,15 @@ func (h house) servers(ctx context.Context) (list []apiclient.Server, ok bool, e
 
 // server finds the one server that a text means: its id or its exact name.
 func (h house) server(ctx context.Context, text string) (policy.Server, error) {
+	s, _, err := h.serverAt(ctx, text)
+	return s, err
+}
+
+// serverAt is server, and says where it is.
+func (h house) serverAt(ctx context.Context, text string) (_ policy.Server, location string, err error) {
 	list, whole, err := h.servers(ctx)
 	if err != nil {
-		return policy.Server{}, err
+		return policy.Server{}, "", err
 	}
 	var hits []apiclient.Server
 	for _, s := range list {
@@ -148,7 +154,7 @@ func (h house) server(ctx context.Context, text string) (policy.Server, error) {
 				namesakes++
 			}
 		}
-		return policy.Server{ID: s.ID, Name: s.Name, IP: s.IPAddress, Status: s.Status, Alone: whole && namesakes == 1}, nil
+		return policy.Server{ID: s.ID, Name: s.Name, IP: s.IPAddress, Status: s.Status, Alone: whole && namesakes == 1}, s.Location, nil
 	case 0:
 		hint := "list_servers shows them; a name must be exact."
 		if near := nearest(list, text); near != "" {
@@ -157,13 +163,13 @@ func (h house) server(ctx context.Context, text string) (policy.Server, error) {
 		if !whole {
 			hint = "The API token may not read the server list, so only servers with recovery points are known."
 		}
-		return policy.Server{}, policy.Errorf(policy.NotFound, "there is no server %q", policy.Clean(text, 64)).WithHint("%s", hint)
+		return policy.Server{}, "", policy.Errorf(policy.NotFound, "there is no server %q", policy.Clean(text, 64)).WithHint("%s", hint)
 	default:
 		names := make([]string, 0, len(hits))
 		for _, s := range hits[:min(len(hits), 5)] {
 			names = append(names, fmt.Sprintf("%s (id %d, %s)", policy.Clean(s.Name, 40), s.ID, s.IPAddress))
 		}
-		return policy.Server{}, policy.Errorf(policy.Invalid, "%q could mean %d servers: %s",
+		return policy.Server{}, "", policy.Errorf(policy.Invalid, "%q could mean %d servers: %s",
 			policy.Clean(text, 64), len(hits), strings.Join(names, "; ")).WithHint("Use the id of the one that is meant, if no other has that name.")
 	}
 }
@@ -200,6 +206,7 @@ func off(a, b string) bool {
 // scene is what plans are made from: one server and its recovery points, read afresh.
 type scene struct {
 	server policy.Server
+	place  string  // where the server is
 	points []point // newest first, without what the request itself has made
 	copy   *point  // what the request itself has made, if it is still there
 	now    time.Time
@@ -207,7 +214,7 @@ type scene struct {
 
 func (h house) scene(ctx context.Context, in policy.PlanInput) (scene, error) {
 	ctx = apiclient.Fresh(ctx)
-	server, err := h.server(ctx, in.Arguments.Text("server"))
+	server, place, err := h.serverAt(ctx, in.Arguments.Text("server"))
 	if err != nil {
 		return scene{}, err
 	}
@@ -215,7 +222,7 @@ func (h house) scene(ctx context.Context, in policy.PlanInput) (scene, error) {
 	if err != nil {
 		return scene{}, err
 	}
-	sc := scene{server: server, points: found, now: in.Now}
+	sc := scene{server: server, place: place, points: found, now: in.Now}
 	if in.Again == nil {
 		return sc, nil
 	}
@@ -254,6 +261,23 @@ func (h house) target(ctx context.Context, sc scene, kind string, id int64) (poi
 		}
 	}
 	return point{}, policy.Errorf(policy.NotFound, "%s has no %s %d", sc.server, kind, id).WithHint("list_recovery_points shows what it has.")
+}
+
+// known is what rules may judge beside the plan; target is nil for creates.
+func (sc scene) known(target *point) policy.Known {
+	k := policy.Known{
+		Location:      policy.Clean(sc.place, 64),
+		FreeSnapshots: int64(max(maxSnapshots-sc.count(isSnapshot), 0)), FreeBackups: int64(max(maxBackups-sc.count(isManualBackup), 0)),
+	}
+	if target == nil {
+		return k
+	}
+	k.BackupType = target.backupType
+	if target.expires != nil {
+		k.ExpiresAt = target.expires.UTC()
+	}
+	k.Newest = !slices.ContainsFunc(sc.points, func(p point) bool { return p.CreatedAt.After(target.CreatedAt) })
+	return k
 }
 
 func (sc scene) count(is func(point) bool) (n int) {

@@ -1,0 +1,202 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// tightened gives the stricter of both, field by field.
+func (c Conditions) tightened(by Conditions) Conditions {
+	c.Approvals = max(c.Approvals, by.Approvals)
+	c.Approvers = slices.Clone(c.Approvers)
+	for _, list := range by.Approvers {
+		if !c.lists(list) {
+			c.Approvers = append(c.Approvers, list)
+		}
+	}
+	c.NotRequester = c.NotRequester || by.NotRequester
+	c.SafetyCopy = c.SafetyCopy || by.SafetyCopy
+	c.Delay = max(c.Delay, by.Delay)
+	c.ApproveWithin = shorter(c.ApproveWithin, by.ApproveWithin)
+	c.StartWithin = shorter(c.StartWithin, by.StartWithin)
+	c.Rules = slices.Clone(c.Rules)
+	for _, rule := range by.Rules {
+		if !slices.Contains(c.Rules, rule) {
+			c.Rules = append(c.Rules, rule)
+		}
+	}
+	if by.Hash != "" {
+		c.Hash = by.Hash
+	}
+	if c.Refused == "" {
+		c.Refused = by.Refused
+	}
+	return c
+}
+
+// shorter gives the shorter of two clocks; 0 is none.
+func shorter(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// stricter tells whether c asks for more than was asked before. Shorter clocks
+// do not count: they were for those who decided then.
+func (c Conditions) stricter(before Conditions) bool {
+	return c.Refused != "" || c.Approvals > before.Approvals || c.NotRequester && !before.NotRequester ||
+		c.SafetyCopy && !before.SafetyCopy || c.Delay > before.Delay ||
+		slices.ContainsFunc(c.Approvers, func(list []string) bool { return !before.lists(list) })
+}
+
+// lists tells whether a list of approvers is among those of c.
+func (c Conditions) lists(list []string) bool {
+	return slices.ContainsFunc(c.Approvers, func(l []string) bool { return slices.Equal(l, list) })
+}
+
+// entries are all that are named in the lists of approvers.
+func (c Conditions) entries() []string {
+	all := slices.Concat(c.Approvers...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// admits tells whether somebody who was found to be some entries is on every
+// list; otherwise it names the entries of the first on which they are not.
+func (c Conditions) admits(as []string) (missing []string) {
+	for _, list := range c.Approvers {
+		if !slices.ContainsFunc(list, func(entry string) bool { return slices.Contains(as, entry) }) {
+			return list
+		}
+	}
+	return nil
+}
+
+// EntryTerminal is the entry of [Conditions].Approvers for whoever confirms at
+// the host's terminal.
+const EntryTerminal = "terminal"
+
+// met tells whether the stored approvals satisfy the conditions where some ways
+// count, looking at each approval itself: its plan, its way, its assurance, who
+// gave it, and that nobody counts twice.
+func (s *Service) met(r Request, ways []Way) bool {
+	return s.agreed(r, ways) >= max(r.Conditions.Approvals, floor(r.Effect).Approvals)
+}
+
+// agreed counts the different people whose approvals count.
+func (s *Service) agreed(r Request, ways []Way) int {
+	c := r.Conditions
+	var given []Actor
+	for _, a := range r.Approvals {
+		counts := a.Digest == r.Plan.Digest && a.Assurance != AssuranceNone && a.Assurance == a.Way.assurance() &&
+			slices.Contains(c.Ways, a.Way) && slices.Contains(ways, a.Way) && c.admits(a.As) == nil
+		if counts && !(c.NotRequester && !s.differ(r.Actor, a.By)) {
+			given = append(given, a.By)
+		}
+	}
+	return s.people(given)
+}
+
+// Asked are the names of the rules that bind, without the floor that always does.
+func (c Conditions) Asked() []string {
+	return slices.DeleteFunc(slices.Clone(c.Rules), func(rule string) bool { return rule == floorRule })
+}
+
+// Says tells in words what is asked for beyond one approval, each in half a
+// sentence; nothing where that is all.
+func (c Conditions) Says() (out []string) {
+	if c.Approvals > 1 {
+		out = append(out, fmt.Sprintf("%d different people approve", c.Approvals))
+	}
+	for _, list := range c.Approvers {
+		out = append(out, "whoever approves is one of "+strings.Join(list, ", "))
+	}
+	if c.NotRequester {
+		out = append(out, "whoever asked does not count")
+	}
+	if c.SafetyCopy {
+		out = append(out, "a safety copy is taken first")
+	}
+	if c.Delay > 0 {
+		out = append(out, "it waits "+Span(c.Delay)+" after that, and can be called back")
+	}
+	return out
+}
+
+// differ tells whether two identities are certainly two people. Those of one
+// kind are, unless the operator has mapped them to one; those of different kinds
+// only where both are mapped. Behind programs there may be anybody.
+func (s *Service) differ(a, b Actor) bool {
+	x, y := s.person(a), s.person(b)
+	switch {
+	case a.Key() == b.Key():
+		return false
+	case x != "" && y != "":
+		return x != y
+	default:
+		return a.Door == b.Door && a.Door != DoorMCP
+	}
+}
+
+// person is whom the operator says that an identity is; "" where nothing is said.
+func (s *Service) person(a Actor) string {
+	if s.Person == nil {
+		return ""
+	}
+	return s.Person(a)
+}
+
+// people counts how many different people some identities are for certain: the
+// largest number of them of which any two differ. There are few.
+func (s *Service) people(all []Actor) int {
+	if len(all) == 0 {
+		return 0
+	}
+	first, rest := all[0], all[1:]
+	beside := slices.DeleteFunc(slices.Clone(rest), func(a Actor) bool { return !s.differ(first, a) })
+	return max(1+s.people(beside), s.people(rest))
+}
+
+// clocks gives how long a request waits for people, and then for its start.
+func (s *Service) clocks(c Conditions) (approve, start time.Duration) {
+	return shorter(s.ApproveWithin, c.ApproveWithin), shorter(s.StartWithin, c.StartWithin)
+}
+
+// mayApprove tells why somebody's approval of a request would not count.
+func (s *Service) mayApprove(r Request, by Actor, as []string) error {
+	c := r.Conditions
+	if missing := c.admits(as); missing != nil {
+		return Errorf(Forbidden, "you are not among those who may approve %s: %s", r.ID, strings.Join(missing, ", ")).
+			WithHint("The rules that say so: %s.", strings.Join(c.Asked(), "; "))
+	}
+	if !c.NotRequester || s.differ(r.Actor, by) {
+		return nil
+	}
+	e := Errorf(Forbidden, "%s takes somebody else than whoever asked for it", r.ID)
+	if r.Actor.Key() == by.Key() || s.person(r.Actor) != "" && s.person(r.Actor) == s.person(by) {
+		return e.WithHint("You asked for it; another person has to approve it.")
+	}
+	unknown := r.Actor
+	if s.person(r.Actor) != "" {
+		unknown = by
+	}
+	id := unknown.Subject
+	if _, user, ok := strings.Cut(id, ":"); ok && unknown.Door == DoorSlack {
+		id = user
+	}
+	return e.WithHint("The rules do not say who %s is. The operator adds a line under people: - {name: …, %s: [%s]}.",
+		Clean(unknown.String(), 80), map[Door]string{DoorMCP: "agents", DoorSlack: "slack", DoorTerminal: "terminal"}[unknown.Door], Clean(id, 80))
+}
+
+// RulesLoaded records which rules are in force in this process from now on.
+func (s *Service) RulesLoaded(ctx context.Context, hash, file string, names []string) error {
+	return s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
+		return tx.Append(ctx, RecordBody{Event: EventRules, By: itself, Detail: map[string]string{
+			"hash": hash, "file": Clean(file, 300), "rules": Clean(strings.Join(names, "; "), 4000),
+		}})
+	})
+}
