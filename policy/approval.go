@@ -78,7 +78,8 @@ type Approval struct {
 	Assurance Assurance         `json:"assurance"`
 	Digest    string            `json:"digest"`
 	Note      string            `json:"note,omitempty"`
-	As        []string          `json:"as,omitempty"` // which entries of [Conditions].Approvers they were
+	Person    string            `json:"person,omitempty"` // whom the rules in force said they are
+	As        []string          `json:"as,omitempty"`     // which entries of [Conditions].Approvers they were
 	Proof     map[string]string `json:"proof,omitempty"`
 	At        time.Time         `json:"at"`
 }

@@ -8,12 +8,13 @@ import (
 	"time"
 )
 
-// tightened gives the stricter of both, field by field.
-func (c Conditions) tightened(by Conditions) Conditions {
+// Tightened gives the stricter of both, field by field, and names the rules of
+// both. Neither is changed.
+func (c Conditions) Tightened(by Conditions) Conditions {
 	c.Approvals = max(c.Approvals, by.Approvals)
 	c.Approvers = slices.Clone(c.Approvers)
 	for _, list := range by.Approvers {
-		if !c.lists(list) {
+		if !c.implies(list) {
 			c.Approvers = append(c.Approvers, list)
 		}
 	}
@@ -50,12 +51,15 @@ func shorter(a, b time.Duration) time.Duration {
 func (c Conditions) stricter(before Conditions) bool {
 	return c.Refused != "" || c.Approvals > before.Approvals || c.NotRequester && !before.NotRequester ||
 		c.SafetyCopy && !before.SafetyCopy || c.Delay > before.Delay ||
-		slices.ContainsFunc(c.Approvers, func(list []string) bool { return !before.lists(list) })
+		slices.ContainsFunc(c.Approvers, func(list []string) bool { return !before.implies(list) })
 }
 
-// lists tells whether a list of approvers is among those of c.
-func (c Conditions) lists(list []string) bool {
-	return slices.ContainsFunc(c.Approvers, func(l []string) bool { return slices.Equal(l, list) })
+// implies tells whether a list of approvers adds nothing to those of c: whoever is
+// on one of these is on it.
+func (c Conditions) implies(list []string) bool {
+	return slices.ContainsFunc(c.Approvers, func(l []string) bool {
+		return !slices.ContainsFunc(l, func(entry string) bool { return !slices.Contains(list, entry) })
+	})
 }
 
 // entries are all that are named in the lists of approvers.
@@ -90,15 +94,16 @@ func (s *Service) met(r Request, ways []Way) bool {
 // agreed counts the different people whose approvals count.
 func (s *Service) agreed(r Request, ways []Way) int {
 	c := r.Conditions
-	var given []Actor
+	var given []identity
 	for _, a := range r.Approvals {
 		counts := a.Digest == r.Plan.Digest && a.Assurance != AssuranceNone && a.Assurance == a.Way.assurance() &&
 			slices.Contains(c.Ways, a.Way) && slices.Contains(ways, a.Way) && c.admits(a.As) == nil
-		if counts && !(c.NotRequester && !s.differ(r.Actor, a.By)) {
-			given = append(given, a.By)
+		by := s.identify(a.By, a.Person)
+		if counts && !(c.NotRequester && !s.identify(r.Actor, r.Person).differs(by)) {
+			given = append(given, by)
 		}
 	}
-	return s.people(given)
+	return people(given)
 }
 
 // Asked are the names of the rules that bind, without the floor that always does.
@@ -127,38 +132,44 @@ func (c Conditions) Says() (out []string) {
 	return out
 }
 
-// differ tells whether two identities are certainly two people. Those of one
+// identity is somebody at a door, with whom the operator says that they are.
+type identity struct {
+	Actor
+	person string // "" where nothing is said
+}
+
+// identify gives the identity of an actor as the rules in force say, or as they
+// said when it was stored, where this process has none.
+func (s *Service) identify(a Actor, stored string) identity {
+	if s.Person != nil {
+		stored = s.Person(a)
+	}
+	return identity{a, stored}
+}
+
+// differs tells whether two identities are certainly two people. Those of one
 // kind are, unless the operator has mapped them to one; those of different kinds
 // only where both are mapped. Behind programs there may be anybody.
-func (s *Service) differ(a, b Actor) bool {
-	x, y := s.person(a), s.person(b)
+func (a identity) differs(b identity) bool {
 	switch {
 	case a.Key() == b.Key():
 		return false
-	case x != "" && y != "":
-		return x != y
+	case a.person != "" && b.person != "":
+		return a.person != b.person
 	default:
 		return a.Door == b.Door && a.Door != DoorMCP
 	}
 }
 
-// person is whom the operator says that an identity is; "" where nothing is said.
-func (s *Service) person(a Actor) string {
-	if s.Person == nil {
-		return ""
-	}
-	return s.Person(a)
-}
-
 // people counts how many different people some identities are for certain: the
 // largest number of them of which any two differ. There are few.
-func (s *Service) people(all []Actor) int {
+func people(all []identity) int {
 	if len(all) == 0 {
 		return 0
 	}
 	first, rest := all[0], all[1:]
-	beside := slices.DeleteFunc(slices.Clone(rest), func(a Actor) bool { return !s.differ(first, a) })
-	return max(1+s.people(beside), s.people(rest))
+	beside := slices.DeleteFunc(slices.Clone(rest), func(a identity) bool { return !first.differs(a) })
+	return max(1+people(beside), people(rest))
 }
 
 // clocks gives how long a request waits for people, and then for its start.
@@ -173,16 +184,17 @@ func (s *Service) mayApprove(r Request, by Actor, as []string) error {
 		return Errorf(Forbidden, "you are not among those who may approve %s: %s", r.ID, strings.Join(missing, ", ")).
 			WithHint("The rules that say so: %s.", strings.Join(c.Asked(), "; "))
 	}
-	if !c.NotRequester || s.differ(r.Actor, by) {
+	asked, approves := s.identify(r.Actor, r.Person), s.identify(by, "")
+	if !c.NotRequester || asked.differs(approves) {
 		return nil
 	}
 	e := Errorf(Forbidden, "%s takes somebody else than whoever asked for it", r.ID)
-	if r.Actor.Key() == by.Key() || s.person(r.Actor) != "" && s.person(r.Actor) == s.person(by) {
+	if asked.Key() == approves.Key() || asked.person != "" && asked.person == approves.person {
 		return e.WithHint("You asked for it; another person has to approve it.")
 	}
-	unknown := r.Actor
-	if s.person(r.Actor) != "" {
-		unknown = by
+	unknown := asked
+	if asked.person != "" {
+		unknown = approves
 	}
 	id := unknown.Subject
 	if _, user, ok := strings.Cut(id, ":"); ok && unknown.Door == DoorSlack {

@@ -241,3 +241,58 @@ func TestWeakerRulesDoNotLowerWhatWasShown(t *testing.T) {
 	h.pass(s, 29*time.Minute)
 	assert.Zero(t, h.destroyed())
 }
+
+// TestAWiderListIsNotStricter: what rules ask for may change its shape, as the
+// rules that match do, and ask for no more.
+func TestAWiderListIsNotStricter(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, now [][]string
+		state       policy.State
+	}{
+		"the same":            {[][]string{{"S1"}}, [][]string{{"S1"}}, policy.StateDone},
+		"a wider one":         {[][]string{{"U1"}}, [][]string{{"U1", "U3"}}, policy.StateDone},
+		"one of two":          {[][]string{{"S1"}, {"U1"}}, [][]string{{"U1", "U2"}}, policy.StateDone},
+		"a narrower one":      {[][]string{{"U1", "U3"}}, [][]string{{"U1"}}, policy.StateStale},
+		"another one":         {[][]string{{"U1"}}, [][]string{{"U3"}}, policy.StateStale},
+		"one where none was":  {nil, [][]string{{"U1"}}, policy.StateStale},
+		"one more than there": {[][]string{{"U1"}}, [][]string{{"U1"}, {"S1"}}, policy.StateStale},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			rule := &policy.Conditions{Approvers: c.before}
+			s := h.ruled(rule, nil)
+			r := h.file(s, agent, "delete_snapshot", delete798)
+			_, err := s.Decide(context.Background(), r.ID, slackYes(r, "U1"))
+			require.NoError(t, err)
+			rule.Approvers = c.now
+			h.pass(s, time.Minute)
+			assert.Equal(t, c.state, h.get(r.ID).State)
+		})
+	}
+}
+
+// TestAProcessWithoutRulesTakesWhatPeopleAgreedTo: who is who was found out when
+// they decided, and is stored with it.
+func TestAProcessWithoutRulesTakesWhatPeopleAgreedTo(t *testing.T) {
+	people := map[string]string{"slack:U1": "Ada", "slack:U2": "Grace", "terminal:ada": "Ada", "mcp:os:agent": "Edsger"}
+	h := newHouse(t)
+	s := h.ruled(&policy.Conditions{Approvals: 2, NotRequester: true}, people)
+	r := h.file(s, agent, "delete_snapshot", delete798)
+	_, err := s.Decide(context.Background(), r.ID, slackYes(r, "U2"))
+	require.NoError(t, err)
+	h.approve(s, r, ada)
+	require.Equal(t, policy.StateApproved, h.get(r.ID).State)
+	h.pass(h.service(func(c *policy.Config) { c.Ways = []policy.Way{policy.WaySlack, policy.WayTerminal} }), time.Minute)
+	assert.Equal(t, policy.StateDone, h.get(r.ID).State)
+	assert.Equal(t, 1, h.destroyed())
+	h.sound()
+
+	second := h.file(s, agent, "delete_snapshot", delete801)
+	_, err = s.Decide(context.Background(), second.ID, slackYes(second, "U2"))
+	require.NoError(t, err)
+	h.approve(s, second, ada)
+	people["slack:U2"] = "Ada" // the operator has found out that they are one
+	h.pass(s, time.Minute)
+	assert.Equal(t, policy.StateStale, h.get(second.ID).State, "the rules in force count, where there are some")
+	assert.Equal(t, 1, h.destroyed())
+}

@@ -68,7 +68,7 @@ func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, 
 		return r, Errorf(Forbidden, "%s was filed to be confirmed by %s, not this way", r.ID, says(r.Conditions.Ways))
 	case v.Digest != plan.Digest:
 		return r, Errorf(Stale, "what you were shown is not what %s would do now", r.ID).WithHint("Look at it again.")
-	case s.mustType(plan, v.Way) && v.Typed != plan.Server.Typed():
+	case plan.MustType(v.Way) && v.Typed != plan.Server.Typed():
 		return r, Errorf(Invalid, "%q is not what was asked for; nothing was approved", Clean(v.Typed, 64)).
 			WithHint("Type %s, exactly.", plan.Server.Typed())
 	case slices.ContainsFunc(r.Approvals, func(old Approval) bool { return old.By.Key() == v.By.Key() }):
@@ -78,7 +78,7 @@ func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, 
 	if err != nil {
 		return r, err
 	}
-	r.Conditions = r.Conditions.tightened(current)
+	r.Conditions = r.Conditions.Tightened(current)
 	if within, _ := s.clocks(r.Conditions); r.FiledAt.Add(within).Before(r.ApproveBy) {
 		r.ApproveBy = r.FiledAt.Add(within)
 	}
@@ -89,7 +89,7 @@ func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, 
 		return r, err
 	}
 	given := v.approval(a, now)
-	given.As = as
+	given.As, given.Person = as, s.identify(v.By, "").person
 	r.Approvals = append(slices.Clone(r.Approvals), given)
 	return r, nil
 }
@@ -104,16 +104,10 @@ func (s *Service) asked(ctx context.Context, id string) ([]string, error) {
 	c := r.Conditions
 	if now, err := s.Ledger.Now(ctx); err == nil && s.Judge != nil {
 		if current, err := s.Judge(ctx, Facts{s.byName[r.Operation].Descriptor, r.Actor, r.Plan, r.Reason, now}); err == nil {
-			c = c.tightened(current)
+			c = c.Tightened(current)
 		}
 	}
 	return c.entries(), nil
-}
-
-// mustType tells whether the server's name has to be typed: always where a
-// slip of the finger could confirm, and in Slack's modal for what cannot be undone.
-func (s *Service) mustType(p Plan, w Way) bool {
-	return w != WaySlack || p.Effect != Delete || p.LastGood
 }
 
 // Deny ends a held request: one person's no is enough. In Slack that is an
@@ -150,7 +144,7 @@ func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, erro
 // Cancelling twice is fine.
 func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, error) {
 	if s.ReadOnly {
-		return Request{}, errReadOnly()
+		return Request{}, ErrReadOnly()
 	}
 	may := by.Door == DoorTerminal
 	var doubt error // why an approver could not be told from others
@@ -258,7 +252,8 @@ func says(ways []Way) string {
 	return out
 }
 
-func errReadOnly() error {
+// ErrReadOnly refuses what a read-only process does not do.
+func ErrReadOnly() error {
 	return Errorf(Forbidden, "this vpsguard is read-only; it decides and runs nothing").WithHint("Use one that is not.")
 }
 
@@ -280,46 +275,6 @@ func (v Verdict) proves(detail map[string]string) {
 		detail["proof_"+k] = p
 	}
 }
-
-// mayDecide checks that a verdict comes by a way that counts here.
-func (s *Service) mayDecide(v Verdict) error {
-	door := map[Way]Door{WaySlack: DoorSlack, WayTerminal: DoorTerminal, WayElicitation: DoorMCP}[v.Way]
-	switch {
-	case s.ReadOnly:
-		return errReadOnly()
-	case !slices.Contains(s.Ways, v.Way), door == "", v.By.Door != door, v.By.Subject == "":
-		return Errorf(Forbidden, "that way of deciding does not count here").WithHint("What counts: %s.", says(s.Ways))
-	}
-	return nil
-}
-
-// prove finds out how sure it is that a person agreed, and which of some entries
-// they are. When in doubt it refuses.
-func (s *Service) prove(ctx context.Context, v Verdict, among []string) (a Assurance, as []string, err error) {
-	if err := s.mayDecide(v); err != nil {
-		return AssuranceNone, nil, err
-	}
-	switch v.Way {
-	case WayTerminal:
-		return Local, []string{EntryTerminal}, s.checkPassphrase(ctx, v.By, v.Secret)
-	case WaySlack:
-		as, err := s.vouch(ctx, v.Way, v.By, among)
-		return Verified, as, err
-	case WayElicitation:
-		// No door of this build vouches for this one.
-	}
-	return AssuranceNone, nil, errNobody()
-}
-
-// vouch asks whether an actor may confirm by a way. Nobody to ask means no.
-func (s *Service) vouch(ctx context.Context, w Way, by Actor, among []string) ([]string, error) {
-	if s.Vouch == nil {
-		return nil, errNobody()
-	}
-	return s.Vouch(ctx, w, by, among)
-}
-
-func errNobody() error { return Errorf(Forbidden, "nobody may confirm that way here") }
 
 // refused records that a decision was refused, and gives the reason back. A
 // record that cannot be written takes nothing away from the refusal.

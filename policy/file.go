@@ -23,7 +23,7 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 	}
 	plan = plan.sealed(account, op.Descriptor, c.At)
 	r = Request{
-		Actor: c.Actor, Account: account, Operation: op.Name, Effect: op.Effect, Arguments: c.Arguments,
+		Actor: c.Actor, Person: s.identify(c.Actor, "").person, Account: account, Operation: op.Name, Effect: op.Effect, Arguments: c.Arguments,
 		Reason: args.Text("reason"), Place: c.Place, Plan: plan, Planned: planned, Mark: s.random(8),
 		Purpose: plan.purpose(true), Aim: plan.purpose(false),
 	}
@@ -61,7 +61,7 @@ func (s *Service) judge(ctx context.Context, f Facts) (Conditions, error) {
 		if err != nil {
 			return c, err
 		}
-		c = c.tightened(rules)
+		c = c.Tightened(rules)
 	}
 	switch {
 	case c.Refused != "":

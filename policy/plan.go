@@ -101,6 +101,12 @@ type Plan struct {
 	Digest    string  `json:"digest"`
 }
 
+// MustType tells whether [Server.Typed] has to be typed to confirm: always where a
+// slip of the finger could, and in Slack's form for what cannot be undone.
+func (p Plan) MustType(w Way) bool {
+	return w != WaySlack || p.Effect != Delete || p.LastGood
+}
+
 // Known is what else was read while planning. Rules judge it; people do not agree
 // to it, so it may change.
 type Known struct {

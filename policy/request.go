@@ -16,6 +16,7 @@ type Request struct {
 	Seq int64  `json:"seq"` // of the audit record that filed it; orders lists
 
 	Actor     Actor           `json:"actor"`
+	Person    string          `json:"person,omitempty"` // whom the rules in force said that is
 	Account   Account         `json:"account"`
 	Operation string          `json:"operation"`
 	Effect    Effect          `json:"effect"`

@@ -16,7 +16,7 @@ import (
 // does no harm: what it does is guarded by the request's row.
 func (s *Service) Advance(ctx context.Context, id string) (time.Duration, error) {
 	if s.ReadOnly {
-		return 0, errReadOnly()
+		return 0, ErrReadOnly()
 	}
 	if !s.enter(id) {
 		return s.PollEvery, nil // this process is at it

@@ -234,3 +234,20 @@ func TestAShortPauseIsWaitedForAndALongOneIsTold(t *testing.T) {
 		assert.Empty(t, d.fake.Violations())
 	})
 }
+
+// TestManyPressesCostFewReads: whoever presses again and again does not use up
+// the reads that others need; whoever submits is asked anew.
+func TestManyPressesCostFewReads(t *testing.T) {
+	d := realDesk(t, unlimited(), "S0A", "S0B")
+	d.fake.AddGroup(slackfake.Group{ID: "S0A", Handle: "a", Users: []string{slackfake.Grace}})
+	d.fake.AddGroup(slackfake.Group{ID: "S0B", Handle: "b", Users: []string{slackfake.Edsger}})
+	ada := d.actor(slackfake.Ada)
+	for range 50 {
+		assert.Equal(t, policy.Forbidden, policy.KindOf(d.people.Seems(t.Context(), ada)))
+	}
+	assert.Len(t, d.fake.Calls("usergroups.users.list"), 2, "one a group")
+	require.NoError(t, d.people.Seems(t.Context(), d.actor(slackfake.Grace)))
+	d.fake.ChangeGroup("S0A", func(g *slackfake.Group) { g.Users = nil })
+	assert.NoError(t, d.people.Seems(t.Context(), d.actor(slackfake.Grace)), "a form may still open")
+	assert.Equal(t, policy.Forbidden, policy.KindOf(d.people.Vouch(t.Context(), d.actor(slackfake.Grace))), "and is refused")
+}

@@ -95,7 +95,7 @@ func heardScope(a policy.Account) string {
 // hear writes a task down. Only then may it be acknowledged.
 func (b *Bot) hear(ctx context.Context, t *task) (policy.Note, error) {
 	if b.ReadOnly {
-		return policy.Note{}, errReadOnly()
+		return policy.Note{}, policy.ErrReadOnly()
 	}
 	quick, cancel := context.WithTimeout(ctx, accountWithin)
 	defer cancel()
@@ -229,11 +229,6 @@ func (b *Bot) tooOld(ctx context.Context, t *task, now time.Time) {
 	err := policy.Errorf(policy.Uncertain, "vpsguard stopped while it worked on what you typed or pressed, %s; whether that was filed is not said here", policy.Ago(t.At, now)).
 		WithHint("Look with %s request list before you do it again. Nothing more is done now.", Command)
 	b.tellCaller(ctx, t, b.face.refusal(err))
-}
-
-// errReadOnly refuses what would change something.
-func errReadOnly() error {
-	return policy.Errorf(policy.Forbidden, "this vpsguard is read-only; it decides and runs nothing").WithHint("Use one that is not.")
 }
 
 func (b *Bot) catchUp(ctx context.Context, n policy.Note, now time.Time) {

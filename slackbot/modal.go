@@ -39,7 +39,7 @@ func (f face) approveModal(st policy.Standing, key string) slack.ModalViewReques
 		return f.settled(st)
 	case !bySlack(r):
 		return f.told("Not here", "Approving in Slack does not count for this request. What counts: "+otherWays(r)+".")
-	case mustType(r.Plan) && len(typed) > mostTyped:
+	case r.Plan.MustType(policy.WaySlack) && len(typed) > mostTyped:
 		return f.told("Cannot be approved here", "The server's name is too long to be typed here. What else counts: "+orNobody(otherWays(r))+".")
 	}
 	s := &sheet{id: "plan", most: modalLine, name: modalLine}
@@ -51,7 +51,7 @@ func (f face) approveModal(st policy.Standing, key string) slack.ModalViewReques
 	s.quote("Reason, in the caller's own words, unchecked", r.Reason, 500)
 	s.standing(st)
 	s.markup(f.waitsForPeople(st)...)
-	if mustType(r.Plan) {
+	if r.Plan.MustType(policy.WaySlack) {
 		label, hint := typedWords(r.Plan.Server)
 		e := slack.NewPlainTextInputBlockElement(nil, fieldTyped)
 		e.MaxLength = mostTyped

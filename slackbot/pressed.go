@@ -90,7 +90,7 @@ func (b *Bot) openDecision(i interaction, id, kind string) {
 			return err
 		}
 		if b.ReadOnly {
-			return errReadOnly()
+			return policy.ErrReadOnly()
 		}
 		if st.Request.State != policy.StateHeld {
 			b.again(id) // the card that was pressed is old

@@ -281,11 +281,6 @@ func progressWords(st policy.Standing) string {
 	return text
 }
 
-// mustType tells whether the server's name has to be typed in the modal: for
-// all but a delete that leaves something to restore from. The gate asks for the
-// same.
-func mustType(p policy.Plan) bool { return p.Effect != policy.Delete || p.LastGood }
-
 // copyFailed tells whether a request ended because there was no safety copy.
 func copyFailed(r policy.Request) bool {
 	return !r.State.Open() && slices.ContainsFunc(r.Steps, func(s policy.Step) bool {

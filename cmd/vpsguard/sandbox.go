@@ -112,7 +112,7 @@ func (p *program) sandbox(ctx context.Context, s settings, stdio bool) error {
 	go func() { known <- st.knownPassphrase(ctx) }()
 	forget, err := p.announce(sandboxState{
 		PID: os.Getpid(), Started: p.Now().UTC(), Database: s.Database, APIURL: s.APIURL,
-		PollEvery: s.PollEvery.String(), ReadOnly: s.ReadOnly,
+		PollEvery: s.PollEvery.String(), ReadOnly: s.ReadOnly, Policy: absolute(s.PolicyFile),
 	})
 	if err != nil {
 		st.log.WarnContext(ctx, "requests --sandbox will not find this sandbox", "error", err)
@@ -137,6 +137,14 @@ func (p *program) sandbox(ctx context.Context, s settings, stdio bool) error {
 	mcp := "http://" + listener.Addr().String() + "/mcp"
 	p.banner(p.Stdout, mcp+note, "claude mcp add --transport http sandbox "+mcp)
 	return p.serveHTTP(ctx, st, listener)
+}
+
+// absolute is a path for commands that run in another folder.
+func absolute(path string) string {
+	if whole, err := filepath.Abs(path); path != "" && err == nil {
+		return whole
+	}
+	return path
 }
 
 // simulate serves a VPS.org that lives in memory.

@@ -28,6 +28,7 @@ type sandboxState struct {
 	APIURL    string    `json:"api_url"`
 	PollEvery string    `json:"poll_every"`
 	ReadOnly  bool      `json:"read_only"`
+	Policy    string    `json:"policy_file,omitempty"`
 }
 
 // newest stands for the sandbox that was started last.
@@ -104,6 +105,7 @@ func (p *program) sandboxSettings(ctx context.Context, which string) (settings, 
 	return load(ctx, []string{
 		prefix + "DATABASE=" + s.Database, prefix + "API_URL=" + s.APIURL, prefix + "API_TOKEN=" + sandboxToken,
 		prefix + "POLL_EVERY=" + s.PollEvery, prefix + "READ_ONLY=" + strconv.FormatBool(s.ReadOnly),
+		prefix + "POLICY_FILE=" + s.Policy,
 	})
 }
 

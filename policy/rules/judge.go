@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/vpsguard/vpsguard/policy"
 )
@@ -36,16 +35,11 @@ func (r *Rules) Judge(f policy.Facts) policy.Conditions {
 		if !matched && failed == "" {
 			continue
 		}
-		c.Rules = append(c.Rules, one.name)
 		if c.Refused == "" {
 			c.Refused = one.refuses(failed)
 		}
-		c.Approvals = max(c.Approvals, one.hold.Approvals)
-		c.NotRequester = c.NotRequester || one.hold.NotRequester
-		c.SafetyCopy = c.SafetyCopy || one.hold.SafetyCopy
-		c.Delay = max(c.Delay, one.hold.Delay)
-		c.ApproveWithin = shorter(c.ApproveWithin, one.hold.ApproveWithin)
-		c.StartWithin = shorter(c.StartWithin, one.hold.StartWithin)
+		c = c.Tightened(one.hold)
+		c.Rules = append(c.Rules, one.name)
 		for _, l := range one.hold.Approvers {
 			lists = append(lists, named{one.name, l})
 		}
@@ -79,14 +73,6 @@ func plainly(failed string) string {
 		return "its condition takes too long"
 	}
 	return "its condition failed with " + policy.Clean(failed, 120)
-}
-
-// shorter is the shorter of two times, where 0 is none.
-func shorter(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }
 
 // named is a list of approvers with the rule that has it.

@@ -1,0 +1,46 @@
+package policy
+
+import (
+	"context"
+	"slices"
+)
+
+// mayDecide checks that a verdict comes by a way that counts here.
+func (s *Service) mayDecide(v Verdict) error {
+	door := map[Way]Door{WaySlack: DoorSlack, WayTerminal: DoorTerminal, WayElicitation: DoorMCP}[v.Way]
+	switch {
+	case s.ReadOnly:
+		return ErrReadOnly()
+	case !slices.Contains(s.Ways, v.Way), door == "", v.By.Door != door, v.By.Subject == "":
+		return Errorf(Forbidden, "that way of deciding does not count here").WithHint("What counts: %s.", says(s.Ways))
+	}
+	return nil
+}
+
+// prove finds out how sure it is that a person agreed, and which of some entries
+// they are. When in doubt it refuses.
+func (s *Service) prove(ctx context.Context, v Verdict, among []string) (a Assurance, as []string, err error) {
+	if err := s.mayDecide(v); err != nil {
+		return AssuranceNone, nil, err
+	}
+	switch v.Way {
+	case WayTerminal:
+		return Local, []string{EntryTerminal}, s.checkPassphrase(ctx, v.By, v.Secret)
+	case WaySlack:
+		as, err := s.vouch(ctx, v.Way, v.By, among)
+		return Verified, as, err
+	case WayElicitation:
+		// No door of this build vouches for this one.
+	}
+	return AssuranceNone, nil, errNobody()
+}
+
+// vouch asks whether an actor may confirm by a way. Nobody to ask means no.
+func (s *Service) vouch(ctx context.Context, w Way, by Actor, among []string) ([]string, error) {
+	if s.Vouch == nil {
+		return nil, errNobody()
+	}
+	return s.Vouch(ctx, w, by, among)
+}
+
+func errNobody() error { return Errorf(Forbidden, "nobody may confirm that way here") }
