@@ -104,6 +104,30 @@ func (r Request) Copy() (Point, bool) {
 	return Point{}, false
 }
 
+// WayBack says whether there is a way back, for people; "" where none is needed.
+// It is expected, never promised.
+func (r Request) WayBack() string {
+	copied := r.Plan.SafetyCopy == CopySnapshot || r.Plan.SafetyCopy == CopyBackup
+	switch {
+	case r.Undo != nil:
+		return "restore " + r.Undo.String() + ", the safety copy that was there after the restore"
+	case !r.Effect.Destroys():
+		return ""
+	case r.Effect == Delete:
+		return "there is NO WAY BACK: what is deleted cannot be brought back"
+	case !copied:
+		return "there is NO WAY BACK: no safety copy is taken"
+	case r.State == StateDone:
+		return "there is NO WAY BACK: the safety copy was not found after the restore"
+	}
+	switch c, begun := r.Copy(); {
+	case begun && r.Steps[0].State == StepDone:
+		return fmt.Sprintf("expected: %s was taken, and is looked for again afterwards", c)
+	default:
+		return fmt.Sprintf("expected: a %s is taken before anything is overwritten, and looked for again afterwards", r.Plan.SafetyCopy)
+	}
+}
+
 // Told tells whether doors show the request to people unasked: where it was
 // asked for in Slack, or can be confirmed there.
 func (r Request) Told() bool {

@@ -86,7 +86,7 @@ func (f face) heldText(s *sentences, st policy.Standing, o cardOptions) {
 		s.raw("THIS IS THE LAST GOOD RECOVERY POINT of this server.")
 	}
 	s.each("Warning: ", p.Warnings, 2, 150)
-	s.say("Undo: ", undoWords(r), 200)
+	s.say("Undo: ", r.WayBack(), 200)
 	s.say("Asked by ", askedWords(r.Actor, o.ByMessage), 250)
 	if len(st.Others) > 0 {
 		s.say("Also open on this server: ", listed(st.Others), 100)
@@ -153,7 +153,7 @@ func (f face) outcome(s *sentences, st policy.Standing) {
 		s.say("Why: ", r.Why, 350)
 	}
 	if undoStands(r) {
-		s.say("Undo: ", undoWords(r), 200)
+		s.say("Undo: ", r.WayBack(), 200)
 	}
 	switch {
 	case r.State == policy.StateApproved && r.NotBefore.After(st.Now):

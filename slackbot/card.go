@@ -121,7 +121,7 @@ func (s *sheet) plan(st policy.Standing, losses, warnings, notes int) {
 		s.facts("Warning", p.Warnings, warnings)
 	}
 	if undoStands(r) {
-		s.fact("Undo", undoWords(r))
+		s.fact("Undo", r.WayBack())
 	} else if c, ok := r.Copy(); ok {
 		s.fact("Safety copy", c.String()+" was made, or begun")
 	}

@@ -84,7 +84,7 @@ func FuzzForeignText(f *testing.F) {
 					require.Contains(t, m.Text, "12345", "the server's id is never cut off")
 					if state == policy.StateHeld {
 						require.Contains(t, m.Text, "<@U0ADA>", "nothing foreign keeps approvers from being told")
-						require.Equal(t, strings.Contains(undoWords(r), "NO WAY BACK"), strings.Contains(m.Text, "Undo: there is NO WAY BACK"))
+						require.Equal(t, strings.Contains(r.WayBack(), "NO WAY BACK"), strings.Contains(m.Text, "Undo: there is NO WAY BACK"))
 					}
 					line := ours().ended(st)
 					checkTokens(t, line)

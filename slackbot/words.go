@@ -135,29 +135,6 @@ func momentWords(t, now time.Time) string {
 	return policy.Stamp(t) + ", " + policy.Ago(t, now.Truncate(time.Second)) // so that 30 minutes do not read as 29
 }
 
-// undoWords says whether there is a way back. It is expected, never promised.
-func undoWords(r policy.Request) string {
-	copied := r.Plan.SafetyCopy == policy.CopySnapshot || r.Plan.SafetyCopy == policy.CopyBackup
-	switch {
-	case r.Undo != nil:
-		return "restore " + r.Undo.String() + ", the safety copy that was there after the restore"
-	case !r.Effect.Destroys():
-		return ""
-	case r.Effect == policy.Delete:
-		return "there is NO WAY BACK: what is deleted cannot be brought back"
-	case !copied:
-		return "there is NO WAY BACK: no safety copy is taken"
-	case r.State == policy.StateDone:
-		return "there is NO WAY BACK: the safety copy was not found after the restore"
-	}
-	switch c, begun := r.Copy(); {
-	case begun && r.Steps[0].State == policy.StepDone:
-		return fmt.Sprintf("expected: %s was taken, and is looked for again afterwards", c)
-	default:
-		return fmt.Sprintf("expected: a %s is taken before anything is overwritten, and looked for again afterwards", r.Plan.SafetyCopy)
-	}
-}
-
 // undoStands tells whether a way back is still worth a word.
 func undoStands(r policy.Request) bool {
 	return r.State.Open() || r.State == policy.StateDone

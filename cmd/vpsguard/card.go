@@ -37,7 +37,7 @@ func card(w io.Writer, st policy.Standing) {
 		line("Warning", "THIS IS THE LAST GOOD RECOVERY POINT of this server")
 	}
 	each(line, "Note", r.Plan.Notes)
-	line("Undo", undo(r))
+	line("Undo", r.WayBack())
 	line("Steps", steps(r))
 	line("Asked by", asked(r.Actor))
 	line("Filed", moment(r.FiledAt, st.Now))
@@ -169,22 +169,6 @@ func target(p policy.Point, now time.Time) string {
 }
 
 func moment(t, now time.Time) string { return policy.Stamp(t) + ", " + policy.Ago(t, now) }
-
-// undo says whether there is a way back. It is expected, never promised.
-func undo(r policy.Request) string {
-	switch {
-	case r.Undo != nil:
-		return "restore " + r.Undo.String() + ", which was there after the restore"
-	case r.Effect == policy.Create:
-		return ""
-	case r.Effect == policy.Delete:
-		return "THERE IS NO WAY BACK: what is deleted cannot be brought back"
-	case r.Plan.SafetyCopy == policy.CopySnapshot || r.Plan.SafetyCopy == policy.CopyBackup:
-		return fmt.Sprintf("expected: a %s is taken before anything is overwritten, and looked for again afterwards", r.Plan.SafetyCopy)
-	default:
-		return "THERE IS NO WAY BACK: no safety copy is taken"
-	}
-}
 
 func steps(r policy.Request) string {
 	out := make([]string, 0, len(r.Steps))

@@ -110,13 +110,14 @@ func TestACardSaysWhetherThereIsAWayBack(t *testing.T) {
 		request policy.Request
 		says    string
 	}{
-		{"a delete", policy.Request{Effect: policy.Delete}, "THERE IS NO WAY BACK"},
-		{"a restore without a copy", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: policy.NoCopy}}, "THERE IS NO WAY BACK"},
-		{"a kind of copy that is not known", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: "tape"}}, "THERE IS NO WAY BACK"},
+		{"a delete", policy.Request{Effect: policy.Delete}, "there is NO WAY BACK"},
+		{"a restore without a copy", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: policy.NoCopy}}, "there is NO WAY BACK"},
+		{"a kind of copy that is not known", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: "tape"}}, "there is NO WAY BACK"},
 		{"a restore with a copy", policy.Request{Effect: policy.Overwrite, Plan: policy.Plan{SafetyCopy: policy.CopyBackup}}, "expected: a backup"},
 		{"after a restore", policy.Request{Effect: policy.Overwrite, Undo: point}, "restore snapshot 802"},
+		{"after a restore whose copy is gone", policy.Request{Effect: policy.Overwrite, State: policy.StateDone, Plan: policy.Plan{SafetyCopy: policy.CopySnapshot}}, "there is NO WAY BACK: the safety copy was not found"},
 		{"a create", policy.Request{Effect: policy.Create}, ""},
 	} {
-		assert.True(t, strings.HasPrefix(undo(c.request), c.says), c.name)
+		assert.True(t, strings.HasPrefix(c.request.WayBack(), c.says), c.name)
 	}
 }

@@ -54,7 +54,7 @@ func (d *desk) approve(ctx context.Context, t *terminal, st policy.Standing) err
 	want := r.Plan.Server.Typed()
 	// The last thing to be read before the answer is ours, not the caller's.
 	back := ""
-	if strings.Contains(undo(r), "NO WAY BACK") {
+	if strings.Contains(r.WayBack(), "NO WAY BACK") {
 		back = " There is NO WAY BACK."
 	}
 	typed, err := t.ask(ctx, fmt.Sprintf("This will %s.%s\nTo confirm exactly this, type %s: ", policy.Clean(r.Plan.Summary, 300), back, want))
