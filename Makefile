@@ -1,11 +1,11 @@
 # What people do with this checkout. `make help` lists it; .ci/run holds the checks themselves.
 .DEFAULT_GOAL := help
-.PHONY: help build test check lint fmt golden sandbox e2e long image clean
+.PHONY: help build test check lint fmt golden sandbox e2e conformance long image clean
 
 golangci := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vpsguard-ci/golangci-lint-v2.15.0/golangci-lint
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build bin/vpsguard, static and stripped
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o bin/vpsguard ./cmd/vpsguard
@@ -33,6 +33,9 @@ sandbox: ## Run all of it on a simulated VPS.org, with no account
 e2e: ## Run the end-to-end suites with real MCP clients
 	bash .ci/run e2e
 
+conformance: ## Run the official MCP conformance suite
+	bash .ci/run conformance
+
 long: ## Run what takes longer: random tests, fuzzing, races, other systems, benchmarks
 	bash .ci/run long
 
@@ -40,4 +43,4 @@ image: ## Build the container image vpsguard
 	docker build --tag vpsguard .
 
 clean: ## Remove what was built
-	rm -rf bin .ci/e2e/node_modules .ci/slack/node_modules
+	rm -rf bin .ci/*/node_modules

@@ -97,11 +97,22 @@ func settled(next server.ToolHandlerFunc) server.ToolHandlerFunc {
 		var n notified
 		result, err := next(context.WithValue(ctx, notifiedKey{}, &n), req)
 		if n.Load() {
-			select {
-			case <-time.After(25 * time.Millisecond): // 100 µs do on an idle machine, 2 ms not always on a busy one
-			case <-ctx.Done():
-			}
+			settle(ctx)
 		}
 		return result, err
 	}
+}
+
+// settle waits until what was notified has been written.
+func settle(ctx context.Context) {
+	select {
+	case <-time.After(25 * time.Millisecond): // 100 µs do on an idle machine, 2 ms not always on a busy one
+	case <-ctx.Done():
+	}
+}
+
+// listened does the same for a subscription to nothing that is offered: the
+// library acknowledges it by a notification, and answers at once.
+func listened(ctx context.Context, _ any, _ *mcp.SubscriptionsListenRequest, _ *mcp.SubscriptionsListenResult) {
+	settle(ctx)
 }

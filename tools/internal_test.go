@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -74,6 +75,20 @@ func TestTheLastNotificationArrives(t *testing.T) {
 	})
 }
 
+// TestASubscriptionToNothingIsAcknowledged: the acknowledgement is the only, and
+// so the last, notification before the library answers; it loses that, too.
+func TestASubscriptionToNothingIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(bare(t).Handler(HTTPOptions{}))
+	defer web.Close()
+	for i := range 100 {
+		resp := post(t, web.URL, fmt.Sprintf(listen, i), "", "Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "subscriptions/listen")
+		said, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.Contains(t, string(said), "notifications/subscriptions/acknowledged", "in call %d", i)
+	}
+}
+
 func initialized(t *testing.T, url string) string {
 	t.Helper()
 	resp := post(t, url, `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"a","version":"1"}}}`, "")
@@ -98,27 +113,30 @@ func post(t *testing.T, url, body, session string, headers ...string) *http.Resp
 	return resp
 }
 
+// listen asks to be told when the list of tools changes.
+const listen = `{"jsonrpc":"2.0","id":%d,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},` +
+	`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+
 // TestStoppingEndsSubscriptions: the library leaves these streams open, and
 // would wait for them. Nothing that we offer can be subscribed to so far, so
 // this server pretends.
 func TestStoppingEndsSubscriptions(t *testing.T) {
 	s := bare(t)
 	server.WithToolCapabilities(true)(s.mcp)
-	const listen = `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},` +
-		`"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	first := fmt.Sprintf(listen, 1)
 	t.Run("over HTTP", func(t *testing.T) {
 		web := httptest.NewServer(s.Handler(HTTPOptions{}))
 		defer web.Close()
-		resp := post(t, web.URL, listen, "", "Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "subscriptions/listen")
+		resp := post(t, web.URL, first, "", "Mcp-Protocol-Version", "2026-07-28", "Mcp-Method", "subscriptions/listen")
 		require.Equal(t, http.StatusOK, resp.StatusCode)
-		first, err := bufio.NewReader(resp.Body).ReadString('\n')
+		line, err := bufio.NewReader(resp.Body).ReadString('\n')
 		require.NoError(t, err, "it is open")
-		require.NotEmpty(t, first)
+		require.NotEmpty(t, line)
 		assert.NoError(t, s.Shutdown(t.Context()))
 	})
 	t.Run("over stdio", func(t *testing.T) {
 		var out strings.Builder
-		assert.NoError(t, s.Stdio(t.Context(), strings.NewReader(listen), &out), "the end of input ends it")
+		assert.NoError(t, s.Stdio(t.Context(), strings.NewReader(first), &out), "the end of input ends it")
 	})
 }
 

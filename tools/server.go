@@ -74,9 +74,12 @@ func New(c Caller, o Options) (*Server, error) {
 	s := &Server{Options: o, caller: c, tools: map[string]policy.Descriptor{}}
 	s.streams, s.endStreams = context.WithCancel(context.Background())
 	s.work, s.endWork = context.WithCancel(context.Background())
+	hooks := &server.Hooks{}
+	hooks.AddAfterSubscriptionsListen(listened)
 	s.mcp = server.NewMCPServer(o.Name, o.Version,
 		server.WithToolCapabilities(false), // the list never changes while the program runs
 		server.WithInstructions(o.Instructions),
+		server.WithHooks(hooks),
 	)
 	s.mcp.Use(s.recovered, settled)
 	for _, d := range c.Catalogue() {
