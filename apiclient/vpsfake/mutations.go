@@ -27,6 +27,8 @@ type Mutation struct {
 	Body string
 	// Acted says that it changed something, whatever was answered.
 	Acted bool
+	// Fault is the name of the fault that was played on it, "" for none.
+	Fault string
 }
 
 // Mutations returns all writes that arrived, oldest first, also those that were

@@ -73,6 +73,11 @@ func (f *Fake) serve(w http.ResponseWriter, r *http.Request, match route, body [
 		f.o.OnMutation(m)
 	}
 	fault := f.due(r)
+	if fault != nil && match.effect != "" {
+		f.mu.Lock()
+		f.mutations[number].Fault = fault.Name
+		f.mu.Unlock()
+	}
 	act := func() reply {
 		f.mu.Lock()
 		f.settle()

@@ -26,7 +26,7 @@ import (
 // TestMain makes the test binary the program as well: "vpsguard" is on the PATH
 // of every test, and is a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vpsguard": main})
+	testscript.Main(m, map[string]func(){"vpsguard": main, "vpsguard-odd": odd})
 }
 
 // patience is how long a real process may take for anything.

@@ -97,7 +97,11 @@ func (p *program) newPeople(s settings, log *slog.Logger) *slackbot.People {
 	if !s.slack() {
 		return nil
 	}
+	pace := p.Now
+	if p.SlackPace != nil {
+		pace = p.SlackPace
+	}
 	return slackbot.NewPeople(slackbot.PeopleOptions{
-		Token: s.SlackBotToken.Reveal(), URL: s.SlackAPIURL, Approvers: s.SlackApprovers, Now: p.Now, Log: log,
+		Token: s.SlackBotToken.Reveal(), URL: s.SlackAPIURL, Approvers: s.SlackApprovers, Now: pace, Log: log,
 	})
 }

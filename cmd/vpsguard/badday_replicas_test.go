@@ -1,0 +1,252 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// clockOff says how far the clock of an odd program is off.
+const clockOff = "TEST_CLOCK_OFF"
+
+// odd is the program by a clock that is off, and without Slack's limits, which
+// would make a day of a minute one of hours. slackfake has none then either.
+func odd() {
+	ctx, stop := untilSignal(context.Background())
+	defer stop()
+	var off time.Duration
+	if s := os.Getenv(clockOff); s != "" {
+		var err error
+		if off, err = time.ParseDuration(s); err != nil {
+			panic(err)
+		}
+	}
+	p := &program{
+		Args: os.Args, Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Now: func() time.Time { return time.Now().Add(off) }, SlackPace: unlimited(),
+	}
+	os.Exit(p.Main(ctx)) //nolint:gocritic // nothing is left to be done
+}
+
+// replica is a process that serves, one after the other.
+type replica struct {
+	t   *testing.T
+	env []string
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	log    *lines
+	before *lines // of the process before
+	url    string // "" until it was printed
+}
+
+// start starts a process.
+func (r *replica) start() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before, r.log, r.url = r.log, &lines{}, ""
+	r.cmd = exec.Command("vpsguard-odd", "serve") //nolint:noctx // it is killed
+	r.cmd.Env, r.cmd.Stdout, r.cmd.Stderr = r.env, r.log, r.log
+	if err := r.cmd.Start(); err != nil {
+		r.t.Errorf("a replica does not start: %v", err)
+		r.cmd = nil
+	}
+}
+
+// kill ends the process as a power cut does, and returns when it is dead.
+func (r *replica) kill() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd == nil {
+		return
+	}
+	_ = r.cmd.Process.Kill()
+	_ = r.cmd.Wait()
+	r.cmd = nil
+}
+
+var mcpURL = regexp.MustCompile(`http://[^ "]*/mcp`)
+
+// now is where it serves at this moment; "" where it does not.
+func (r *replica) now() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cmd == nil {
+		return ""
+	}
+	if r.url == "" {
+		r.url = strings.TrimSuffix(mcpURL.FindString(r.log.String()), "/mcp")
+	}
+	return r.url
+}
+
+// address waits until it serves.
+func (r *replica) address() (url string) {
+	assertEventually(func() bool { url = r.now(); return url != "" })
+	return url
+}
+
+// kills kills a replica now and then, and starts it again.
+func (d *badDay) kills(ctx context.Context) {
+	dice := d.dice("kills", 0)
+	for {
+		// Mostly soon, and sometimes after a while in which more can be finished.
+		wait := time.Duration(float64(d.plan.every) * (0.2 + dice.ExpFloat64()*0.8))
+		if !pause(ctx, min(wait, 4*d.plan.every)) {
+			return
+		}
+		r := d.replicas[dice.IntN(len(d.replicas))]
+		r.kill()
+		d.count("killed")
+		pause(ctx, time.Duration(dice.Int64N(int64(300*time.Millisecond))))
+		r.start()
+	}
+}
+
+// harms does some harm to the database now and then.
+func (d *badDay) harms(ctx context.Context) {
+	dice := d.dice("harms", 0)
+	for pause(ctx, d.plan.database.harmed/2+time.Duration(dice.Int64N(int64(d.plan.database.harmed)))) {
+		d.count("database: %s", d.plan.database.harm(ctx, dice))
+	}
+}
+
+// pause waits, and tells whether it was for so long.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// greet opens the one session of the programs, at the first replica.
+func (d *badDay) greet() {
+	resp, err := mcpPost(d.t.Context(), d.replicas[0].address(), "", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bad-day","version":"1"}}}`)
+	require.NoError(d.t, err)
+	defer func() { _ = resp.Body.Close() }()
+	require.Equal(d.t, http.StatusOK, resp.StatusCode)
+	d.session = resp.Header.Get("Mcp-Session-Id")
+}
+
+func mcpPost(ctx context.Context, url, session, body string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/mcp", strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	req.Header.Set("Mcp-Protocol-Version", "2025-06-18")
+	if session != "" {
+		req.Header.Set("Mcp-Session-Id", session)
+	}
+	return http.DefaultClient.Do(req)
+}
+
+// answer is what a tool says.
+type toolAnswer struct {
+	Request struct {
+		ID    string `json:"id"`
+		State string `json:"state"`
+	} `json:"request"`
+	Error *struct {
+		Kind    string `json:"kind"`
+		Message string `json:"message"`
+	} `json:"error"`
+}
+
+// tool calls a tool of one server.
+func callTool(ctx context.Context, url, session, name string, args map[string]any) (a toolAnswer, err error) {
+	raw, err := json.Marshal(map[string]any{
+		"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": map[string]any{"name": name, "arguments": args},
+	})
+	if err != nil {
+		return a, err
+	}
+	resp, err := mcpPost(ctx, url, session, string(raw))
+	if err != nil {
+		return a, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return a, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return a, fmt.Errorf("status %d: %s", resp.StatusCode, body)
+	}
+	if _, data, ok := bytes.Cut(body, []byte("data: ")); ok { // as an event
+		body, _, _ = bytes.Cut(data, []byte("\n"))
+	}
+	var frame struct {
+		Result struct {
+			Structured toolAnswer `json:"structuredContent"`
+		} `json:"result"`
+		Error json.RawMessage `json:"error"`
+	}
+	if err := json.Unmarshal(body, &frame); err != nil {
+		return a, err
+	}
+	if frame.Error != nil {
+		return a, fmt.Errorf("error: %s", frame.Error)
+	}
+	return frame.Result.Structured, nil
+}
+
+var errNobodyServes = errors.New("no replica serves")
+
+// tool calls a tool of any replica, and goes to another where that one does not
+// answer, as a client behind a load balancer does.
+func (d *badDay) tool(ctx context.Context, dice *rand.Rand, name string, args map[string]any) (a toolAnswer, err error) {
+	for range 5 {
+		err = errNobodyServes
+		if url := d.replicas[dice.IntN(len(d.replicas))].now(); url != "" {
+			within, cancel := context.WithTimeout(ctx, 10*time.Second)
+			a, err = callTool(within, url, d.session, name, args)
+			cancel()
+			if err == nil {
+				d.count("programs: answered")
+				return a, nil
+			}
+		}
+		d.count("programs: not answered")
+		if !pause(ctx, 100*time.Millisecond) {
+			break
+		}
+	}
+	return a, err
+}
+
+// lastWords are what the replicas have logged last.
+func (d *badDay) lastWords() string {
+	var b strings.Builder
+	for i, r := range d.replicas {
+		r.mu.Lock()
+		for _, log := range []*lines{r.before, r.log} {
+			if log == nil {
+				continue
+			}
+			text := log.String()
+			_, _ = fmt.Fprintf(&b, "--- replica %d\n%s\n", i, text[max(0, len(text)-3000):])
+		}
+		r.mu.Unlock()
+	}
+	return b.String()
+}
