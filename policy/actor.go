@@ -47,6 +47,10 @@ type Call struct {
 	Arguments json.RawMessage // a JSON object, or empty for none
 	Place     string          // where the door was called, in its own words, at most 500 bytes; decides nothing
 	At        time.Time       // filled in by [Service.Call]: the clock that decides
+	// News is told how the request stands while the call waits for it: at first, at
+	// each change and every few seconds between, on the goroutine of the call and
+	// never after it. What it does takes its time off the wait. Optional.
+	News func(Standing)
 }
 
 // Account is whose servers a process works on. Only a process with the same

@@ -134,6 +134,18 @@ func (r Request) Told() bool {
 	return r.Actor.Door == DoorSlack || slices.Contains(r.Conditions.Ways, WaySlack)
 }
 
+// For gives the request as an actor may see it. People see all of it, since they
+// decide. A program sees of another's request what is going to happen, and not what
+// the other wrote beside that: it could be a secret, and it could be meant to
+// talk the reader into something.
+func (r Request) For(a Actor) Request {
+	if a.Door == DoorTerminal || a.Door == DoorSlack || a.Key() == r.Actor.Key() {
+		return r
+	}
+	r.Reason, r.Arguments, r.Place = "", nil, ""
+	return r
+}
+
 // Uses tells whether the request needs a recovery point that it does not delete.
 func (r Request) Uses(p Point) bool {
 	if c, ok := r.Copy(); ok && c.Is(p) {

@@ -148,9 +148,9 @@ func (s *Service) getRequest(ctx context.Context, c Call, a Arguments) (Outcome,
 		}
 	}
 	if wait := time.Duration(a.Number("wait_seconds", 0)) * time.Second; wait > 0 {
-		s.awaitChange(ctx, id, wait)
+		s.awaitChange(ctx, c, id, wait)
 	}
-	return s.outcome(ctx, id, false)
+	return s.outcome(ctx, c, id, false)
 }
 
 func (s *Service) cancelRequest(ctx context.Context, c Call, a Arguments) (Outcome, error) {
@@ -161,7 +161,7 @@ func (s *Service) cancelRequest(ctx context.Context, c Call, a Arguments) (Outco
 	if _, err := s.Cancel(ctx, id, c.Actor); err != nil {
 		return Outcome{}, err
 	}
-	return s.outcome(ctx, id, false)
+	return s.outcome(ctx, c, id, false)
 }
 
 // Show tells how a request stands.
@@ -219,9 +219,9 @@ func all(ctx context.Context, from Reader, f Filter) (out []Request, err error) 
 
 // awaitChange returns when the request's state changed, or the time is over.
 // It holds nothing while it waits.
-func (s *Service) awaitChange(ctx context.Context, id string, wait time.Duration) {
+func (s *Service) awaitChange(ctx context.Context, c Call, id string, wait time.Duration) {
 	first := State("")
-	s.await(ctx, id, wait, func(r Request) bool {
+	s.await(ctx, c, id, wait, func(r Request) bool {
 		if first == "" {
 			first = r.State
 		}
@@ -230,13 +230,20 @@ func (s *Service) awaitChange(ctx context.Context, id string, wait time.Duration
 }
 
 // awaitEnd returns when the request has ended or is uncertain, or the time is over.
-func (s *Service) awaitEnd(ctx context.Context, id string, wait time.Duration) {
-	s.await(ctx, id, wait, func(r Request) bool { return !slices.Contains([]State{StateApproved, StateRunning}, r.State) })
+func (s *Service) awaitEnd(ctx context.Context, c Call, id string, wait time.Duration) {
+	s.await(ctx, c, id, wait, func(r Request) bool { return !slices.Contains([]State{StateApproved, StateRunning}, r.State) })
 }
 
-func (s *Service) await(ctx context.Context, id string, wait time.Duration, enough func(Request) bool) {
+// lull is how long whoever waits is told nothing where nothing changes.
+func lull(ctx context.Context) (context.Context, func()) {
+	return context.WithTimeout(ctx, 5*time.Second)
+}
+
+func (s *Service) await(ctx context.Context, c Call, id string, wait time.Duration, enough func(Request) bool) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
+	told, quiet, end := int64(-1), ctx, func() {}
+	defer func() { end() }()
 	for {
 		head, err := s.Ledger.Head(ctx)
 		if err != nil {
@@ -246,7 +253,14 @@ func (s *Service) await(ctx context.Context, id string, wait time.Duration, enou
 		if err != nil || enough(st.Request) {
 			return
 		}
-		if s.Ledger.Await(ctx, head) != nil {
+		if c.News != nil && (st.Request.Rev != told || quiet.Err() != nil) {
+			told = st.Request.Rev
+			st.Request = st.Request.For(c.Actor)
+			c.News(st)
+			end()
+			quiet, end = lull(ctx)
+		}
+		if err := s.Ledger.Await(quiet, head); err != nil && (ctx.Err() != nil || quiet.Err() == nil) {
 			return
 		}
 	}

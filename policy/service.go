@@ -124,15 +124,19 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	wait := args.Flag("wait", false)
 	if r.State == StateApproved && !r.Effect.Destroys() {
+		if wait && c.News != nil { // what comes next may take as long as VPS.org does
+			c.News(Standing{Request: r.For(c.Actor), Now: c.At})
+		}
 		// Nobody is asked, so the caller may as well see it start. What goes wrong
 		// here is told by the request, and a worker was nudged as well.
 		_, _ = s.Advance(context.WithoutCancel(ctx), r.ID)
 	}
-	if args.Flag("wait", false) {
-		s.awaitEnd(ctx, r.ID, maxWait)
+	if wait {
+		s.awaitEnd(ctx, c, r.ID, maxWait)
 	}
-	return s.outcome(ctx, r.ID, again)
+	return s.outcome(ctx, c, r.ID, again)
 }
 
 // Foresee plans a call and judges it as [Service.Call] would, and files nothing.
@@ -162,11 +166,12 @@ func (s *Service) Foresee(ctx context.Context, c Call) (Facts, Conditions, error
 	return f, conditions, err
 }
 
-func (s *Service) outcome(ctx context.Context, id string, again bool) (Outcome, error) {
+// outcome tells the caller how a request stands, as far as they may see it.
+func (s *Service) outcome(ctx context.Context, c Call, id string, again bool) (Outcome, error) {
 	st, err := s.Show(ctx, id)
 	if err != nil {
 		return Outcome{}, err
 	}
-	st.Again = again
+	st.Request, st.Again = st.Request.For(c.Actor), again
 	return Outcome{Standing: &st}, nil
 }

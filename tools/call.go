@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -22,6 +21,7 @@ func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.Call
 	d := s.tools[req.Params.Name]
 	out, err := s.caller.Call(ctx, policy.Call{
 		Actor: s.Actor(ctx, clientName(ctx)), Operation: d.Name, Arguments: arguments(req),
+		News: s.progress(ctx, req),
 	})
 	switch {
 	case err != nil:
@@ -76,43 +76,26 @@ func (s *Server) recovered(next server.ToolHandlerFunc) server.ToolHandlerFunc {
 	}
 }
 
-// notified is set when a handler has sent a notification.
-type notified struct{ atomic.Bool }
-
-type notifiedKey struct{}
-
-// notify sends a notification that belongs to the call of this context.
+// notify sends a notification that belongs to the call of this context. It is
+// written when notify returns, so that no answer overtakes it.
 func notify(ctx context.Context, method string, params map[string]any) error {
-	if n, ok := ctx.Value(notifiedKey{}).(*notified); ok {
-		n.Store(true)
+	n := mcp.JSONRPCNotification{JSONRPC: mcp.JSONRPC_VERSION}
+	n.Method, n.Params.AdditionalFields = method, params
+	if answer, ok := ctx.Value(streamKey{}).(*stream); ok {
+		return answer.notify(n)
 	}
-	return server.ServerFromContext(ctx).SendNotificationToClient(ctx, method, params)
+	if session, ok := server.ClientSessionFromContext(ctx).(*stdioSession); ok {
+		session.now(n)
+	}
+	return nil
 }
 
-// settled lets a handler that has notified return a moment after its last
-// notification: otherwise the answer overtakes it, and over HTTP mcp-go v1.2.1
-// then drops it (issue 969 there).
-func settled(next server.ToolHandlerFunc) server.ToolHandlerFunc {
-	return func(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-		var n notified
-		result, err := next(context.WithValue(ctx, notifiedKey{}, &n), req)
-		if n.Load() {
-			settle(ctx)
-		}
-		return result, err
-	}
-}
-
-// settle waits until what was notified has been written.
-func settle(ctx context.Context) {
+// listened lets a subscription to nothing that is offered end a moment after it
+// was acknowledged: the library does that by a notification, and over HTTP mcp-go
+// v1.2.1 loses the last one before an answer (issue 969 there).
+func listened(ctx context.Context, _ any, _ *mcp.SubscriptionsListenRequest, _ *mcp.SubscriptionsListenResult) {
 	select {
 	case <-time.After(25 * time.Millisecond): // 100 µs do on an idle machine, 2 ms not always on a busy one
 	case <-ctx.Done():
 	}
-}
-
-// listened does the same for a subscription to nothing that is offered: the
-// library acknowledges it by a notification, and answers at once.
-func listened(ctx context.Context, _ any, _ *mcp.SubscriptionsListenRequest, _ *mcp.SubscriptionsListenResult) {
-	settle(ctx)
 }

@@ -12,6 +12,8 @@
 //   - A result holds structured content and a text that says the same. It is
 //     encoded once. A held request is a normal result: it says what would be
 //     lost, until when, and which person confirms where.
+//   - A call that waits sends progress if the client asked for that: on the stream of
+//     its own answer and before it, at each change and every few seconds.
 //   - Nothing but MCP frames is written to the output of [Server.Stdio].
 //
 // # When things fail

@@ -124,6 +124,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
+		answer, ctx := newStream(w, r)
+		w, r = answer, r.WithContext(ctx)
 	}
 	g.next.ServeHTTP(w, r)
 }

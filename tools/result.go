@@ -45,11 +45,18 @@ func (e *encoder) value(v any) error {
 func (s *Server) open() (*encoder, string) {
 	e := newEncoder()
 	e.WriteByte('{')
-	if s.Label == "" {
-		return e, ""
+	if s.Label != "" {
+		e.WriteString(quoted(s.Label) + ":true,")
 	}
-	e.WriteString(quoted(s.Label) + ":true,")
-	return e, "[" + s.Label + "] "
+	return e, s.label()
+}
+
+// label is what stands in front of every text.
+func (s *Server) label() string {
+	if s.Label == "" {
+		return ""
+	}
+	return "[" + s.Label + "] "
 }
 
 // listing renders what a list found: a header line, a line an item, and a line

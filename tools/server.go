@@ -81,7 +81,7 @@ func New(c Caller, o Options) (*Server, error) {
 		server.WithInstructions(o.Instructions),
 		server.WithHooks(hooks),
 	)
-	s.mcp.Use(s.recovered, settled)
+	s.mcp.Use(s.recovered)
 	for _, d := range c.Catalogue() {
 		if _, twice := s.tools[d.Name]; twice {
 			return nil, policy.Errorf(policy.Invalid, "the operation %s is there twice", d.Name)

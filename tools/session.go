@@ -14,7 +14,8 @@ var (
 
 // stdioSession is what the library keeps of the one client on stdio.
 type stdioSession struct {
-	notes chan mcp.JSONRPCNotification
+	notes chan mcp.JSONRPCNotification  // of the library's
+	now   func(mcp.JSONRPCNotification) // writes one at once
 
 	mu      sync.Mutex
 	ready   bool

@@ -32,7 +32,10 @@ const (
 // five waiting calls block all others, and keeps one session for the process.
 func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	c := &conn{s: s, frames: newFrames(out), flying: map[string]*flight{}, slots: make(chan struct{}, mostCalls), jobs: make(chan func()), idle: make(chan struct{}, mostIdle)}
-	session := &stdioSession{notes: make(chan mcp.JSONRPCNotification, 100)}
+	session := &stdioSession{
+		notes: make(chan mcp.JSONRPCNotification, 100),
+		now:   func(n mcp.JSONRPCNotification) { c.frames.write(n, nil) },
+	}
 	work, endWork := context.WithCancel(s.mcp.WithContext(context.WithoutCancel(ctx), session))
 	defer endWork()
 	streams, endStreams := context.WithCancel(work)
