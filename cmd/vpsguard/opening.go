@@ -99,6 +99,19 @@ func (o *opening) Now(ctx context.Context) (time.Time, error) {
 	return o.now().UTC().Truncate(time.Millisecond), ctx.Err()
 }
 
+// Ready fails where the ledger cannot be read, or, where it has to be, not written
+// and committed to. The reading comes first: it waits for nobody who writes.
+func (o *opening) Ready(ctx context.Context, write bool) error {
+	l, err := o.get(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err = l.Head(ctx); err == nil && write {
+		err = l.Ready(ctx)
+	}
+	return err
+}
+
 // Head is [policy.Reader]'s.
 func (o *opening) Head(ctx context.Context) (int64, error) {
 	l, err := o.get(ctx)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -160,19 +159,7 @@ func (st *station) routes() http.Handler {
 			http.Error(w, "this server is not known by that Host", http.StatusForbidden)
 			return
 		}
-		parts, status := st.readiness(r.Context()), http.StatusOK
-		for _, says := range parts {
-			if says != ready && !strings.HasPrefix(says, ready+",") {
-				status = http.StatusServiceUnavailable
-			}
-		}
-		answer := map[string]any{"ready": status == http.StatusOK}
-		if fromHere(r) { // others are told no more than that
-			answer["parts"] = parts
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(answer)
+		st.readyz(w, r)
 	})
 	return mux
 }

@@ -35,6 +35,7 @@ type station struct {
 	rules    *rulebook     // nil where there are none
 	slack    *slackbot.Bot // nil where the Slack door is closed
 	beyond   bool          // other hosts reach it, so that MCP is not served
+	looked   look          // at what is ready
 
 	stopWork context.CancelFunc
 	working  sync.WaitGroup
@@ -116,43 +117,6 @@ func (st *station) Close(ctx context.Context) {
 		st.log.WarnContext(ctx, "the ledger could not be closed", "error", err)
 	}
 }
-
-// readiness tells for each part whether it is ready, and why not.
-func (st *station) readiness(ctx context.Context) map[string]string {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	parts := map[string]string{"ledger": ready, "account": ready, "worker": ready}
-	if _, err := st.ledger.Head(ctx); err != nil {
-		parts["ledger"] = public(err).Message
-	}
-	if _, err := st.account.Get(ctx); err != nil {
-		parts["account"] = public(err).Message
-	}
-	switch {
-	case st.settings.ReadOnly:
-		delete(parts, "worker")
-	case !st.worker.working.Load():
-		parts["worker"] = "it waits for the ledger and the account"
-	}
-	if st.rules != nil {
-		parts["rules"] = ready
-		if err := st.rules.Problem(); err != nil {
-			parts["rules"] = ready + ", but the file has changed and cannot be used; the old rules are in force: " + public(err).Message
-		}
-	}
-	if st.slack != nil {
-		parts["slack"] = ready
-		if err := st.slack.Ready(); err != nil {
-			parts["slack"] = public(err).Message
-		} else if trouble := st.slack.Trouble(); trouble != "" {
-			parts["slack"] = ready + ", but " + trouble
-		}
-	}
-	return parts
-}
-
-// ready is what a part that is ready says.
-const ready = "ready"
 
 // localUser is who runs this process, as the operating system says.
 func localUser() (subject, name string) {
