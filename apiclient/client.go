@@ -39,6 +39,11 @@ type Options struct {
 	// Now dates a Retry-After that is a date when the answer has no Date header
 	// of its own. nil means that such a Retry-After is ignored.
 	Now func() time.Time
+	// Observe is called before each try that is sent, retries included, with what
+	// it asks for ("GET /snapshots/{id}/", one of about ten). The function that it
+	// returns is called when that try has ended, with "" where it brought what was
+	// asked for. Both may be called concurrently. nil observes nothing.
+	Observe func(endpoint string) (ended func(Kind))
 }
 
 // Client talks to one VPS.org account. It is safe for concurrent use, and prints
@@ -49,6 +54,7 @@ type Client struct {
 	backoff   time.Duration
 	userAgent string
 	now       func() time.Time
+	observe   func(endpoint string) (ended func(Kind))
 	reads     http.RoundTripper
 	writes    http.RoundTripper
 	// traced says that the transports report when they obtain a connection.
@@ -84,6 +90,7 @@ func New(baseURL, token string, o Options) (*Client, error) {
 		backoff:   o.Backoff,
 		userAgent: o.UserAgent,
 		now:       o.Now,
+		observe:   o.Observe,
 		authorize: func(h http.Header) { h.Set("Authorization", "Bearer "+token) },
 		clean:     newCleaner(token),
 		cutMargin: 3 * len(token),
@@ -96,6 +103,9 @@ func New(baseURL, token string, o Options) (*Client, error) {
 	}
 	if c.userAgent == "" {
 		c.userAgent = defaultUserAgent
+	}
+	if c.observe == nil {
+		c.observe = func(string) func(Kind) { return func(Kind) {} }
 	}
 	c.reads, c.writes, c.traced = transports(o.Transport)
 	return c, nil

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -147,10 +148,13 @@ func (c *Client) malformed(r request, message string) *Error {
 	return e
 }
 
+// anID is a segment of a path that is a number.
+var anID = regexp.MustCompile(`/-?[0-9]+/`)
+
 // request begins a request for a path under the base URL; the path begins and
 // ends in "/".
 func (c *Client) request(method, path, doing string) request {
 	u := *c.base
 	u.Path += path
-	return request{doing: doing, method: method, url: &u}
+	return request{doing: doing, method: method, url: &u, endpoint: method + " " + anID.ReplaceAllString(path, "/{id}/")}
 }

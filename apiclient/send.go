@@ -23,7 +23,10 @@ type request struct {
 	doing  string
 	method string
 	url    *url.URL
-	body   []byte
+	// endpoint is what the client asks for, without ids. A link to a next page
+	// does not change it.
+	endpoint string
+	body     []byte
 	// accepts tells the statuses of success.
 	accepts func(status int) bool
 	// decode reads the whole body of a success. An error that is errNotWhole
@@ -50,7 +53,15 @@ func (c *Client) send(ctx context.Context, r request) (any, error) {
 	if r.write() {
 		transport = c.writes
 	}
-	resp, err := transport.RoundTrip(req)
+	ended := c.observe(r.endpoint)
+	value, err := c.exchange(ctx, r, transport, req, &connected)
+	ended(KindOf(err))
+	return value, err
+}
+
+// exchange sends a request and reads what comes back.
+func (c *Client) exchange(ctx context.Context, r request, by http.RoundTripper, req *http.Request, connected *atomic.Bool) (any, error) {
+	resp, err := by.RoundTrip(req)
 	if err != nil || resp == nil {
 		return nil, c.lost(ctx, r, err, connected.Load())
 	}

@@ -24,6 +24,8 @@ type clientOptions struct {
 	HTTP  *http.Client
 	Now   func() time.Time
 	Log   *slog.Logger
+	// Observe is told of each call when it has ended; nil for nobody.
+	Observe func(Sent)
 }
 
 // client speaks Slack's Web API for the door. It keeps Slack's limits, obeys
@@ -41,6 +43,7 @@ type client struct {
 	limits *limiter
 	now    func() time.Time
 	log    *slog.Logger
+	told   func(Sent)
 }
 
 func newClient(o clientOptions) *client {
@@ -49,6 +52,9 @@ func newClient(o clientOptions) *client {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Observe == nil {
+		o.Observe = func(Sent) {}
 	}
 	h := http.Client{}
 	if o.HTTP != nil {
@@ -64,7 +70,7 @@ func newClient(o clientOptions) *client {
 	o.URL = strings.TrimSuffix(o.URL, "/") + "/"
 	return &client{
 		api:  slack.New(o.Token, slack.OptionAPIURL(o.URL), slack.OptionHTTPClient(&h)),
-		http: &h, url: o.URL, base: base, key: sealKey(o.Token), limits: newLimiter(o.Now), now: o.Now, log: o.Log,
+		http: &h, url: o.URL, base: base, key: sealKey(o.Token), limits: newLimiter(o.Now), now: o.Now, log: o.Log, told: o.Observe,
 	}
 }
 
@@ -116,7 +122,7 @@ func (c *client) update(ctx context.Context, channel, ts string, m message) erro
 	}
 	err := c.call(ctx, method, channel, patient, send)
 	if reached(err) == maybeSent && ctx.Err() == nil {
-		err = c.call(ctx, method, channel, patient, send)
+		err = c.recall(ctx, method, channel, patient, true, send)
 	}
 	return err
 }

@@ -131,6 +131,7 @@ type eventCallback struct {
 // receive is what both transports deliver to. What comes back is acknowledged;
 // all that takes longer goes on by itself.
 func (b *Bot) receive(ctx context.Context, d delivery) json.RawMessage {
+	b.board.received(b.Now())
 	ctx, cancel := context.WithTimeout(ctx, ackBy)
 	defer cancel()
 	read := func(v any) bool {

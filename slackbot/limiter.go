@@ -178,11 +178,18 @@ const (
 
 // call makes one call when it is its turn, and again after a 429.
 func (c *client) call(ctx context.Context, method, channel string, p patience, do func(context.Context) error) error {
+	return c.recall(ctx, method, channel, p, false, do)
+}
+
+// recall is call for what was sent before, or was not.
+func (c *client) recall(ctx context.Context, method, channel string, p patience, before bool, do func(context.Context) error) error {
 	for n := 1; ; n++ {
 		if err := c.limits.wait(ctx, method, channel, p); err != nil {
+			c.told(Sent{Method: method, Outcome: SentNotYet})
 			return err
 		}
 		err := attempt(ctx, method, do)
+		c.told(Sent{Method: method, Outcome: err.outcome(), Again: before || n > 1})
 		if err == nil {
 			return nil
 		}

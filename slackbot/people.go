@@ -35,6 +35,9 @@ type PeopleOptions struct {
 	HTTP      *http.Client
 	Now       func() time.Time
 	Log       *slog.Logger
+	// Observe is told of each call of Slack's Web API when it has ended; nil for
+	// nobody. It may be called concurrently.
+	Observe func(Sent)
 }
 
 // People knows who is who in the workspace, and who may confirm. What cannot be read
@@ -67,7 +70,7 @@ type profile struct {
 
 // NewPeople returns a People that asks Slack nothing yet.
 func NewPeople(o PeopleOptions) *People {
-	return newPeople(newClient(clientOptions{Token: o.Token, URL: o.URL, HTTP: o.HTTP, Now: o.Now, Log: o.Log}), o.Approvers)
+	return newPeople(newClient(clientOptions{Token: o.Token, URL: o.URL, HTTP: o.HTTP, Now: o.Now, Log: o.Log, Observe: o.Observe}), o.Approvers)
 }
 
 // newPeople shares a client, and so its limits, with the rest of the door.

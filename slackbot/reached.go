@@ -79,6 +79,47 @@ func (e *slackError) Error() string {
 
 func (e *slackError) Unwrap() error { return e.Err }
 
+// Sent is one call of Slack's Web API, as it went.
+type Sent struct {
+	Method  string // chat.postMessage, …, or response_url: one of about ten
+	Outcome Fate
+	Again   bool // the same was sent before
+}
+
+// Fate is how a call of Slack's Web API went. The set is closed.
+type Fate string
+
+const (
+	// SentOK means that Slack did it.
+	SentOK Fate = "ok"
+	// SentLimited means that Slack asked for a pause.
+	SentLimited Fate = "rate_limited"
+	// SentRefused means that Slack said no.
+	SentRefused Fate = "refused"
+	// SentLost means that it may have been done.
+	SentLost Fate = "lost"
+	// SentNowhere means that there was no connection.
+	SentNowhere Fate = "no_connection"
+	// SentNotYet means that it was not sent, as its turn would have come too late.
+	SentNotYet Fate = "held_back"
+)
+
+// outcome is the fate of a call, without Slack's own words: there is no end to them.
+func (e *slackError) outcome() Fate {
+	switch {
+	case e == nil:
+		return SentOK
+	case e.Code == codeRateLimited:
+		return SentLimited
+	case e.Code == codeNoConnection:
+		return SentNowhere
+	case e.Fate == maybeSent:
+		return SentLost
+	default:
+		return SentRefused
+	}
+}
+
 var (
 	// codeShape keeps what is not a code out of logs and cards.
 	codeShape = regexp.MustCompile(`^[a-z0-9_]{1,60}$`)

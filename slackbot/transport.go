@@ -46,6 +46,13 @@ func (b *Bot) Ready() error {
 	return policy.Errorf(policy.Unavailable, "Socket Mode is not open yet")
 }
 
+// Heard tells when Slack has last delivered something, zero for never, and how many
+// connections of Socket Mode are open.
+func (b *Bot) Heard() (last time.Time, connections int) {
+	st := b.board.status()
+	return st.LastEnvelope, st.Connected
+}
+
 // socketAPI is the client that opens Socket Mode.
 func socketAPI(o Options, url string, hc *http.Client) *slack.Client {
 	options := []slack.Option{slack.OptionAppLevelToken(o.AppToken), slack.OptionHTTPClient(hc)}
