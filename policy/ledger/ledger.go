@@ -146,6 +146,36 @@ func (l *Ledger) Records(ctx context.Context, from int64, limit int) (out []poli
 	return out, err
 }
 
+// Jobs are the jobs of one kind that are in one state of the queue.
+type Jobs struct {
+	Kind  string // advance or tell
+	State string // available, running, scheduled, …: River's words
+	Count int
+}
+
+const queuedJobs = "SELECT kind, state, count(*) FROM river_job" +
+	" WHERE state IN ('available', 'pending', 'retryable', 'running', 'scheduled') GROUP BY kind, state"
+
+// Queued counts the jobs of all accounts that are not done.
+func (l *Ledger) Queued(ctx context.Context) (out []Jobs, err error) {
+	err = l.read(ctx, "reading the queue", func(q querier) error {
+		found, err := q.Query(ctx, queuedJobs)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = found.Close() }()
+		for found.Next() {
+			var j Jobs
+			if err := found.Scan(&j.Kind, &j.State, &j.Count); err != nil {
+				return err
+			}
+			out = append(out, j)
+		}
+		return found.Err()
+	})
+	return out, err
+}
+
 // Await returns nil when the audit has grown beyond a number, or the context's
 // error. It sees this process at once and others within a quarter of a second.
 func (l *Ledger) Await(ctx context.Context, after int64) error {

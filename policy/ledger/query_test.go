@@ -33,6 +33,7 @@ func TestQueriesUseTheirIndex(t *testing.T) {
 		{"the latest of an actor", policy.Filter{Account: &a, Actor: "a", Limit: 40, NoTotal: true}, "INDEX request_actor"},
 		{"the open ones on a server", policy.Filter{ServerID: 7, States: policy.OpenStates()}, "request_server"},
 		{"the open ones", policy.Filter{Account: &a, States: policy.OpenStates()}, "request_open"},
+		{"the open ones of all accounts", policy.Filter{States: policy.OpenStates(), NoTotal: true}, "INDEX request_"},
 		{"the held ones of all accounts", policy.Filter{States: held}, "INDEX request_"},
 		{"whether a server was overwritten", policy.Filter{ServerID: 7, BegunAfter: 1}, "request_begun"},
 		{"what is due", policy.Filter{Account: &a, DueBy: at}, "request_due"},
@@ -57,6 +58,13 @@ func TestDueNotesUseTheirIndex(t *testing.T) {
 	how := plan(t, l, dueNotes, []any{"scope", 1, 9})
 	assert.Contains(t, how, "INDEX note_due (scope=? AND due_at<?)")
 	assert.NotContains(t, how, "TEMP B-TREE", "they lie in their order already")
+}
+
+func TestTheQueueIsCountedByItsIndex(t *testing.T) {
+	l, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "ledger.db"), Options{Now: time.Now})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	assert.Contains(t, plan(t, l, queuedJobs, nil), "USING INDEX river_job_prioritized_fetching_index (state=?)", "jobs that are done are not walked over")
 }
 
 func plan(t *testing.T, l *Ledger, q string, args []any) string {

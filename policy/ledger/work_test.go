@@ -342,3 +342,34 @@ func TestWhatNoDoorHasFetchedIsForgotten(t *testing.T) {
 		assert.Empty(t, log.String())
 	})
 }
+
+// TestQueuedCountsWhatIsNotDone nudges for now and for later, and works it off.
+func TestQueuedCountsWhatIsNotDone(t *testing.T) {
+	l := open(t, missing(t), time.Now)
+	require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
+		r, err := tx.Put(ctx, policytest.Request("rq_queued"), policy.RecordBody{Event: policy.EventHeld})
+		if err != nil {
+			return err
+		}
+		now, err := tx.Now(ctx)
+		if err != nil {
+			return err
+		}
+		return errors.Join(tx.Nudge(ctx, r, now), tx.Nudge(ctx, r, now.Add(time.Hour)), tx.Tell(ctx, r))
+	}))
+	queued := func() map[string]int {
+		found, err := l.Queued(t.Context())
+		require.NoError(t, err)
+		out := map[string]int{}
+		for _, j := range found {
+			out[j.Kind+" "+j.State] = j.Count
+		}
+		return out
+	}
+	assert.Equal(t, map[string]int{"advance available": 1, "advance scheduled": 1, "tell available": 1}, queued())
+	done := func(context.Context, string) (time.Duration, error) { return 0, nil }
+	stop := startHands(t, l, policytest.Request("rq_queued").Account, ledger.Hands{Advance: done, Tell: done})
+	require.Eventually(t, func() bool { return len(queued()) == 1 }, 20*time.Second, 10*time.Millisecond)
+	assert.Equal(t, map[string]int{"advance scheduled": 1}, queued())
+	stop()
+}
