@@ -49,7 +49,7 @@ func (b *Bot) later(ctx context.Context, t *task) {
 			err = b.work(ctx, n, t)
 		}
 		if err != nil {
-			b.tellCaller(ctx, t, b.face.refusal(b.public(ctx, err)))
+			b.tellCaller(ctx, t, b.face.refusal(b.public(ctx, t, err)))
 		}
 	})
 }
@@ -254,7 +254,8 @@ func (b *Bot) refuse(ctx context.Context, c call, err error) {
 	if err == nil {
 		return
 	}
-	b.tellCaller(ctx, &task{Who: c.who, From: c.from, answer: c.answer}, b.face.refusal(b.public(ctx, err)))
+	t := &task{Who: c.who, From: c.from, answer: c.answer}
+	b.tellCaller(ctx, t, b.face.refusal(b.public(ctx, t, err)))
 }
 
 // tellCaller answers whoever wanted a task done, alone.
@@ -273,7 +274,7 @@ func (b *Bot) tellCaller(ctx context.Context, t *task, m message) {
 		_, err = b.client.post(ctx, t.Who.User, "", m)
 	}
 	if err != nil {
-		b.Log.WarnContext(ctx, "somebody could not be answered", "error", err)
+		b.Log.WarnContext(ctx, "somebody could not be answered", append(t.about(), "error", err)...)
 	}
 }
 
@@ -287,10 +288,10 @@ func (b *Bot) actor(ctx context.Context, w who, from origin) (policy.Actor, erro
 }
 
 // public is what people are told of an error; what is inside goes to the log.
-func (b *Bot) public(ctx context.Context, err error) *policy.Error {
+func (b *Bot) public(ctx context.Context, t *task, err error) *policy.Error {
 	e := said(err)
 	if e.Kind == policy.Internal || e.Kind == policy.Unavailable || e.Kind == policy.Uncertain {
-		b.Log.WarnContext(ctx, "a call failed", "kind", e.Kind, "error", err)
+		b.Log.WarnContext(ctx, "a call failed", append(t.about(), "kind", e.Kind, "error", err)...)
 	}
 	return e
 }

@@ -98,7 +98,7 @@ func (b *Bot) submitted(ctx context.Context, i interaction) json.RawMessage {
 	block := lastInput(i)
 	switch {
 	case err != nil:
-		return inForm(map[string]string{block: b.sentence(ctx, err)})
+		return inForm(map[string]string{block: b.sentence(ctx, &task{Who: i.who()}, err)})
 	case len(wrong) > 0:
 		return inForm(wrong)
 	}
@@ -108,19 +108,19 @@ func (b *Bot) submitted(ctx context.Context, i interaction) json.RawMessage {
 			late := *t
 			late.Digest = "" // it is to be refused and recorded, whatever a clock says then
 			b.spawn(func(ctx context.Context) { _ = b.do(ctx, &late) })
-			return inForm(map[string]string{block: b.sentence(ctx, policy.Closed(st))})
+			return inForm(map[string]string{block: b.sentence(ctx, t, policy.Closed(st))})
 		}
 	}
 	n, err := b.hear(ctx, t)
 	if err != nil {
-		return inForm(map[string]string{block: b.sentence(ctx, err)})
+		return inForm(map[string]string{block: b.sentence(ctx, t, err)})
 	}
 	done := make(chan error, 1)
 	b.spawn(func(ctx context.Context) { done <- b.work(ctx, n, t) })
 	select {
 	case err := <-done:
 		if err != nil {
-			return inForm(map[string]string{block: b.sentence(ctx, err)})
+			return inForm(map[string]string{block: b.sentence(ctx, t, err)})
 		}
 	case <-ctx.Done():
 		b.spawn(func(ctx context.Context) { b.tellLate(ctx, t, <-done) })
@@ -186,7 +186,7 @@ func (b *Bot) missed(d delivery, ack json.RawMessage) {
 	b.spawn(func(ctx context.Context) {
 		f, err := b.recall(ctx, i.View.Metadata, formApprove, formDeny, formAsk)
 		if err != nil {
-			b.Log.WarnContext(ctx, "somebody could not be answered", "error", err)
+			b.Log.WarnContext(ctx, "somebody could not be answered", append((&task{Who: i.who()}).about(), "error", err)...)
 			return
 		}
 		for _, text := range answer.Errors {
@@ -263,7 +263,7 @@ func lastInput(i interaction) string {
 // tellLate tells what came of a form that closed before it was known.
 func (b *Bot) tellLate(ctx context.Context, t *task, err error) {
 	if err != nil {
-		b.tellCaller(ctx, t, b.face.refusal(b.public(ctx, err)))
+		b.tellCaller(ctx, t, b.face.refusal(b.public(ctx, t, err)))
 		return
 	}
 	if t.Request == "" {
@@ -275,8 +275,8 @@ func (b *Bot) tellLate(ctx context.Context, t *task, err error) {
 }
 
 // sentence is an error as one text, for a form.
-func (b *Bot) sentence(ctx context.Context, err error) string {
-	e := b.public(ctx, err)
+func (b *Bot) sentence(ctx context.Context, t *task, err error) string {
+	e := b.public(ctx, t, err)
 	if e.Hint == "" {
 		return capital(e.Message)
 	}

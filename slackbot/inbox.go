@@ -56,6 +56,22 @@ type task struct {
 	answer string // a response_url: never written down
 }
 
+// about are the keys of a line in the log that is about a task.
+func (t *task) about() []any {
+	team := t.Who.Enterprise
+	if team == "" {
+		team = t.Who.Team
+	}
+	out := []any{"door", policy.DoorSlack, "actor", policy.Clean(team+":"+t.Who.User, 120)}
+	if t.Request != "" {
+		out = append(out, "request", policy.Clean(t.Request, 20))
+	}
+	if t.Operation != "" {
+		out = append(out, "operation", policy.Clean(t.Operation, 40))
+	}
+	return out
+}
+
 // who is the signed identity of a person.
 type who struct {
 	Team       string `json:"team"`
@@ -140,7 +156,7 @@ func (b *Bot) work(ctx context.Context, n policy.Note, t *task) error {
 	if dropped := b.drop(context.WithoutCancel(ctx), n); dropped == nil {
 		b.leave(n.Key)
 	} else {
-		b.Log.WarnContext(ctx, "a task could not be crossed off; trying again", "error", dropped)
+		b.Log.WarnContext(ctx, "a task could not be crossed off; trying again", append(t.about(), "error", dropped)...)
 		b.spawn(func(ctx context.Context) {
 			defer b.leave(n.Key)
 			b.crossOff(ctx, n)
@@ -155,7 +171,7 @@ func (b *Bot) try(ctx context.Context, t *task) (err error) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			b.Log.ErrorContext(ctx, "a task panicked", "do", t.Do, "panic", panicText(p), "stack", string(debug.Stack()))
+			b.Log.ErrorContext(ctx, "a task panicked", append(t.about(), "do", t.Do, "panic", panicText(p), "stack", string(debug.Stack()))...)
 			err = policy.Errorf(policy.Internal, "something went wrong inside vpsguard").WithHint("Look whether it was done before you do it again.")
 		}
 	}()
@@ -250,6 +266,6 @@ func (b *Bot) catchUp(ctx context.Context, n policy.Note, now time.Time) {
 		err = b.work(ctx, n, &t)
 	}
 	if err != nil {
-		b.tellCaller(ctx, &t, b.face.refusal(b.public(ctx, err)))
+		b.tellCaller(ctx, &t, b.face.refusal(b.public(ctx, &t, err)))
 	}
 }

@@ -26,7 +26,7 @@ const (
 func (b *Bot) offer(ctx context.Context, i interaction) json.RawMessage {
 	options, err := b.options(ctx, i)
 	if err != nil {
-		_ = b.public(ctx, err) // to the log; a menu can only stay empty
+		_ = b.public(ctx, &task{Who: i.who()}, err) // to the log; a menu can only stay empty
 	}
 	return menu(options)
 }

@@ -208,7 +208,7 @@ func (b *Bot) files(ctx context.Context, i interaction, id string, from func(pol
 		b.later(ctx, t)
 		return
 	}
-	b.spawn(func(ctx context.Context) { b.tellCaller(ctx, t, b.face.refusal(b.public(ctx, err))) })
+	b.spawn(func(ctx context.Context) { b.tellCaller(ctx, t, b.face.refusal(b.public(ctx, t, err))) })
 }
 
 // askAboutRow opens the form for what a row of a list offers.

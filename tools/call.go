@@ -19,9 +19,9 @@ func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.Call
 	defer cancel()
 	defer context.AfterFunc(s.work, cancel)()
 	d := s.tools[req.Params.Name]
+	actor := s.Actor(ctx, clientName(ctx))
 	out, err := s.caller.Call(ctx, policy.Call{
-		Actor: s.Actor(ctx, clientName(ctx)), Operation: d.Name, Arguments: arguments(req),
-		News: s.progress(ctx, req),
+		Actor: actor, Operation: d.Name, Arguments: arguments(req), News: s.progress(ctx, req),
 	})
 	switch {
 	case err != nil:
@@ -34,7 +34,8 @@ func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.Call
 	}
 	e := policy.Public(err)
 	if e.Kind == policy.Internal || e.Kind == policy.Unavailable || e.Kind == policy.Uncertain {
-		s.Logger.WarnContext(ctx, "a call failed", "operation", d.Name, "kind", e.Kind, "error", err)
+		s.Logger.WarnContext(ctx, "a call failed", "operation", d.Name, "door", actor.Door, "actor", policy.Clean(actor.Subject, 120),
+			"kind", e.Kind, "error", err)
 	}
 	return s.failed(e), nil
 }
@@ -67,8 +68,10 @@ func (s *Server) recovered(next server.ToolHandlerFunc) server.ToolHandlerFunc {
 	return func(ctx context.Context, req mcp.CallToolRequest) (result *mcp.CallToolResult, err error) {
 		defer func() {
 			if p := recover(); p != nil {
+				actor := s.Actor(ctx, clientName(ctx))
 				s.Logger.ErrorContext(ctx, "a call panicked",
-					"operation", req.Params.Name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+					"operation", req.Params.Name, "door", actor.Door, "actor", policy.Clean(actor.Subject, 120),
+					"panic", policy.Clean(fmt.Sprint(p), 300), "stack", string(debug.Stack()))
 				result, err = s.failed(policy.Public(fmt.Errorf("panic: %v", p))), nil
 			}
 		}()
