@@ -29,8 +29,9 @@ type settings struct {
 	APIURL     string        `env:"API_URL, default=https://admin.vps.org/api/v1" about:"Where the VPS.org API is." takes:"an https URL, or an http one on this host, such as https://admin.vps.org/api/v1"`
 	APITimeout time.Duration `env:"API_TIMEOUT, default=30s" about:"How long one call to the API may take." takes:"a duration from 100ms to 10m, such as 30s"`
 
-	Addr      string `env:"ADDR, default=127.0.0.1:8080" about:"Where serve and sandbox listen." takes:"a host and a port, such as 127.0.0.1:8080"`
-	PublicURL string `env:"PUBLIC_URL" about:"The URL at which clients reach serve, where that is not ADDR; its host is then accepted too." takes:"a URL without a path, such as https://vpsguard.example.com"`
+	Addr        string `env:"ADDR, default=127.0.0.1:8080" about:"Where serve and sandbox listen." takes:"a host and a port, such as 127.0.0.1:8080"`
+	PublicURL   string `env:"PUBLIC_URL" about:"The URL at which clients reach serve, where that is not ADDR; its host is then accepted too." takes:"a URL without a path, such as https://vpsguard.example.com"`
+	MetricsAddr string `env:"METRICS_ADDR" about:"Where serve shows its metrics to Prometheus, at /metrics; nowhere unless set." takes:"a host and a port of this host, such as 127.0.0.1:9090"`
 
 	Database string `env:"DATABASE" about:"Where requests and the audit are stored; a file in the user's state folder unless set." takes:"sqlite: and the path of a file, such as sqlite:/var/lib/vpsguard/ledger.db"`
 	ReadOnly bool   `env:"READ_ONLY, default=false" about:"Whether this process only reads: it files, approves and runs nothing." takes:"true or false"`
@@ -57,7 +58,6 @@ type settings struct {
 var notInThisBuild = map[string]string{
 	"OIDC_ISSUER":   "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
 	"OIDC_AUDIENCE": "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
-	"METRICS_ADDR":  "there are no metrics yet; remove it",
 }
 
 // notHere says why a variable is not part of this build; "" where it is none of those.

@@ -28,6 +28,7 @@ var checks = map[string]func(string) bool{
 	"API_TIMEOUT":          between(100*time.Millisecond, 10*time.Minute),
 	"ADDR":                 isAddress,
 	"PUBLIC_URL":           isOrigin,
+	"METRICS_ADDR":         func(v string) bool { return isAddress(v) && loopback(v) },
 	"DATABASE":             isDatabase,
 	"READ_ONLY":            func(v string) bool { _, err := strconv.ParseBool(v); return err == nil },
 	"POLICY_FILE":          func(v string) bool { return !strings.ContainsRune(v, 0) }, // is looked at where it is read

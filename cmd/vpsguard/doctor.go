@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -46,6 +48,7 @@ func (p *program) doctorCommand() *cobra.Command {
 		found = append(found, p.checkRules(s)...)
 		found = append(found, p.checkLedger(ctx, s)...)
 		found = append(found, p.checkSlack(ctx, s)...)
+		found = append(found, p.checkMetrics(ctx, s))
 		wrong := 0
 		for _, f := range found {
 			if f.State == findWrong {
@@ -172,6 +175,31 @@ func (p *program) checkSlack(ctx context.Context, s settings) []finding {
 		out = append(out, finding{"Slack " + f.What, state, f.Found, f.Fix})
 	}
 	return out
+}
+
+// checkMetrics asks whoever is where the metrics should be.
+func (p *program) checkMetrics(ctx context.Context, s settings) finding {
+	const about = "metrics"
+	if s.MetricsAddr == "" {
+		return finding{about, findOK, "not shown", ""}
+	}
+	url := "http://" + s.MetricsAddr + "/metrics"
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return finding{about, findWrong, "VPSGUARD_METRICS_ADDR is no address that can be asked", "Use 127.0.0.1:9090."}
+	}
+	resp, err := (&http.Client{}).Do(req)
+	if err != nil {
+		return finding{about, findOK, "at " + url + " while vpsguard serve runs; nobody answers there now", ""}
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), mBuild.name+"{") {
+		return finding{about, findWrong, "something else than vpsguard answers at " + url, "Set VPSGUARD_METRICS_ADDR to a port that is free."}
+	}
+	return finding{about, findOK, "at " + url, ""}
 }
 
 // said is what an error says to people.

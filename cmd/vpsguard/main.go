@@ -84,7 +84,8 @@ type program struct {
 	// Listening, where set, is told the address that serve and sandbox listen on.
 	Listening func(address string)
 
-	log *slog.Logger // once the configuration is known
+	log     *slog.Logger // once the configuration is known
+	metrics *metrics     // nil where nobody asked for them
 }
 
 // Main runs one command and gives the exit code.

@@ -74,3 +74,17 @@ func TestReadmeShowsRulesThatLoad(t *testing.T) {
 	require.NoError(t, err)
 	assert.Len(t, r.Names(), 5)
 }
+
+// TestReadmeListsTheMetrics also sees that a registry has them, as they are described.
+func TestReadmeListsTheMetrics(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| metric | labels | of | what it tells |\n|---|---|---|---|\n")
+	for _, m := range documented {
+		labels := make([]string, 0, len(m.labels))
+		for _, l := range m.labels {
+			labels = append(labels, "`"+l+"`")
+		}
+		fmt.Fprintf(&b, "| `%s` (%s) | %s | %s | %s |\n", m.name, m.kind, strings.Join(labels, " "), m.of, m.help)
+	}
+	inReadme(t, "metrics", b.String())
+}

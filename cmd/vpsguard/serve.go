@@ -22,7 +22,8 @@ func (p *program) serveCommand() *cobra.Command {
 	c := p.command("serve", "Serve MCP clients over HTTP at /mcp, and Slack",
 		"It listens on VPSGUARD_ADDR. /mcp is there where that is on this host: there is no sign-in\n"+
 			"in this build. /slack/ is there where Slack signs what it sends (VPSGUARD_SLACK_SIGNING_SECRET).\n"+
-			"/healthz tells that it runs, /readyz which part is not ready yet.",
+			"/healthz tells that it runs, /readyz which part is not ready. /metrics has an address\n"+
+			"of its own, VPSGUARD_METRICS_ADDR.",
 		"  VPSGUARD_API_TOKEN_FILE=~/.vps-token vpsguard serve", noArguments)
 	check := c.Flags().Bool("check", false, "only ask the server that runs at VPSGUARD_ADDR whether it is well")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -51,12 +52,19 @@ func (p *program) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	scraped, err := p.serveMetrics(ctx, s)
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	defer scraped()
 	st, err := p.station(ctx, s, "", overLoopback)
 	if err != nil {
 		_ = listener.Close()
 		return err
 	}
 	defer st.Close(ctx)
+	st.follow(follower{st.ledger, p.metrics, st.log})
 	st.beyond = beyond
 	if !beyond {
 		st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")

@@ -37,6 +37,7 @@ type station struct {
 	beyond   bool          // other hosts reach it, so that MCP is not served
 	looked   look          // at what is ready
 
+	work     context.Context // of what goes on in the background
 	stopWork context.CancelFunc
 	working  sync.WaitGroup
 }
@@ -44,7 +45,7 @@ type station struct {
 // station wires a serving process. It returns before the ledger is open and
 // before anything was sent, so that a client is answered at once.
 func (p *program) station(ctx context.Context, s settings, label string, who func(clientName string) policy.Actor) (*station, error) {
-	client, err := connect(s)
+	client, err := connectWith(s, p.metrics.api())
 	if err != nil {
 		return nil, err
 	}
@@ -55,15 +56,15 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	st := &station{settings: s, rules: book, log: p.logger(s), account: &account{client: client}}
 	st.ledger = openBeside(context.WithoutCancel(ctx), p.openLedger(s, st.log), p.Now, st.log)
 	people := p.newPeople(s, st.log)
-	if st.service, err = newService(s, st.ledger, client, st.account, people, st.rules); err == nil {
-		st.tools, err = tools.New(st.service, tools.Options{
+	if st.service, err = newService(s, noted{st.ledger, st.log}, client, st.account, people, st.rules); err == nil {
+		st.tools, err = tools.New(counted{st.service, p.metrics}, tools.Options{
 			Name: "vpsguard", Version: build().Version, Instructions: instructions, Label: label, Logger: st.log,
 			Actor: func(_ context.Context, clientName string) policy.Actor { return who(clientName) },
 		})
 	}
 	if err == nil && people != nil {
 		st.slack, err = slackbot.New(slackbot.Options{
-			Gate: st.service, Notes: st.ledger, Account: st.account.Get, People: people, Channel: s.SlackChannel,
+			Gate: counted{st.service, p.metrics}, Notes: st.ledger, Account: st.account.Get, People: people, Channel: s.SlackChannel,
 			AppToken: s.SlackAppToken.Reveal(), Secrets: s.slackSecrets(), Label: label, ReadOnly: s.ReadOnly,
 			Now: p.Now, Random: random, Log: st.log,
 		})
@@ -72,8 +73,9 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 		_ = st.ledger.Close() // nothing was stored yet
 		return nil, err
 	}
+	p.metrics.observe(st)
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	st.stopWork = stop
+	st.work, st.stopWork = work, stop
 	st.worker = &worker{ledger: st.ledger, account: st.account, service: st.service, every: s.PollEvery, log: st.log}
 	if book != nil {
 		st.working.Go(func() {
@@ -93,6 +95,11 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	st.log.InfoContext(ctx, "vpsguard starts", "version", build().Version, "api", client.BaseURL(),
 		"confirm", strings.Join(s.Confirm, ","), "read_only", s.ReadOnly)
 	return st, nil
+}
+
+// follow goes through the audit until the station closes.
+func (st *station) follow(f follower) {
+	st.working.Go(func() { f.Run(st.work) })
 }
 
 // graceful is how long a stop may take: a call to the API that was sent is

@@ -159,7 +159,7 @@ func (g *stage) station(s settings) *station {
 	require.NoError(t, err)
 	st := &station{settings: s, rules: book, log: log, account: &account{client: c}}
 	st.ledger = openBeside(context.WithoutCancel(t.Context()), p.openLedger(s, log), time.Now, log)
-	st.service, err = newService(s, st.ledger, c, st.account, people, book)
+	st.service, err = newService(s, noted{st.ledger, log}, c, st.account, people, book)
 	require.NoError(t, err)
 	st.service.Passphrase = forSandbox
 	st.tools, err = tools.New(st.service, tools.Options{Instructions: instructions, Logger: log, Actor: program4story})

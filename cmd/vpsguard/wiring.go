@@ -16,25 +16,16 @@ import (
 	"github.com/vpsguard/vpsguard/slackbot"
 )
 
-// logger writes to standard error, and nowhere else.
-func (p *program) logger(s settings) *slog.Logger {
-	var level slog.Level                        // info
-	_ = level.UnmarshalText([]byte(s.LogLevel)) // was checked
-	o := &slog.HandlerOptions{Level: level}
-	p.log = slog.New(slog.NewTextHandler(p.Stderr, o))
-	if s.LogFormat == "json" {
-		p.log = slog.New(slog.NewJSONHandler(p.Stderr, o))
-	}
-	return p.log
-}
-
 // connect makes the client for the API. It sends nothing.
-func connect(s settings) (*apiclient.Client, error) {
+func connect(s settings) (*apiclient.Client, error) { return connectWith(s, nil) }
+
+// connectWith is connect with somebody who is told of all requests that are sent.
+func connectWith(s settings, observe func(endpoint string) func(apiclient.Kind)) (*apiclient.Client, error) {
 	if s.APIToken.Reveal() == "" {
 		return nil, errNoToken()
 	}
 	c, err := apiclient.New(s.APIURL, s.APIToken.Reveal(), apiclient.Options{
-		Timeout: s.APITimeout, UserAgent: "vpsguard/" + build().Version,
+		Timeout: s.APITimeout, UserAgent: "vpsguard/" + build().Version, Observe: observe,
 	})
 	if err != nil {
 		return nil, usagef("VPSGUARD_API_URL or VPSGUARD_API_TOKEN cannot be used: %s", describe(err))
@@ -103,5 +94,6 @@ func (p *program) newPeople(s settings, log *slog.Logger) *slackbot.People {
 	}
 	return slackbot.NewPeople(slackbot.PeopleOptions{
 		Token: s.SlackBotToken.Reveal(), URL: s.SlackAPIURL, Approvers: s.SlackApprovers, Now: pace, Log: log,
+		Observe: p.metrics.slack(),
 	})
 }
