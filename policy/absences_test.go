@@ -62,6 +62,7 @@ func TestTheArrowsBetweenTheRooms(t *testing.T) {
 		"apiclient":          {},
 		"apiclient/vpsfake":  {std: true},
 		"tools":              {ours: []string{"policy"}},
+		"tools/bearer":       {ours: []string{"policy"}},
 		"slackbot":           {ours: []string{"policy"}},
 		"slackbot/slackfake": {},
 	}

@@ -17,6 +17,16 @@ const (
 	DoorTerminal Door = "terminal"
 )
 
+// Role is how far a credential reaches at the MCP door.
+type Role string
+
+const (
+	// RoleRead is for looking only.
+	RoleRead Role = "read"
+	// RoleOperate is for looking and for asking for changes. It confirms nothing.
+	RoleOperate Role = "operate"
+)
+
 // Actor is who calls: an identity that a door vouches for.
 type Actor struct {
 	Door    Door   `json:"door"`
@@ -24,6 +34,20 @@ type Actor struct {
 	Name    string `json:"name"`             // for people; proves nothing
 	Client  string `json:"client,omitempty"` // what an MCP client calls itself; proves nothing
 	Vouched string `json:"vouched"`          // what vouches for the subject
+	Role    Role   `json:"role,omitempty"`   // how far its credential reaches; empty for people
+	Person  string `json:"person,omitempty"` // whom its credential was made for; what that counts, rules say
+}
+
+// Operates tells whether the actor may ask for changes. What a door does not say is
+// no at the MCP door, where programs call, and yes where people do.
+func (a Actor) Operates() bool {
+	return a.Role == RoleOperate || a.Role == "" && a.Door != DoorMCP
+}
+
+// errReader refuses whoever may only look.
+func errReader() *Error {
+	return Errorf(Forbidden, "this caller may read, and ask for no changes").
+		WithHint("Its operator can give it the role operate; reads work.")
 }
 
 // Key identifies the actor over all doors.

@@ -144,7 +144,7 @@ func TestAFloodOfCreatesHidesNothing(t *testing.T) {
 		for i := range 1100 {
 			r := h.get(first.ID)
 			r.ID, r.Rev, r.State, r.Effect, r.Steps = fmt.Sprintf("rq_f%05d", i), 0, policy.StateApproved, policy.Create, nil
-			r.Actor = policy.Actor{Door: policy.DoorMCP, Subject: fmt.Sprint("agent", i)}
+			r.Actor = policy.Actor{Door: policy.DoorMCP, Subject: fmt.Sprint("agent", i), Role: policy.RoleOperate}
 			r.StartBy, r.DueAt, r.Begun = h.clock.Now().Add(time.Hour), h.clock.Now().Add(time.Hour), 0
 			if _, err := tx.Put(ctx, r, policy.RecordBody{Event: policy.EventAllowed, To: policy.StateApproved}); err != nil {
 				return err

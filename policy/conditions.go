@@ -196,6 +196,10 @@ func (s *Service) mayApprove(r Request, by Actor, as []string) error {
 	if asked.person != "" {
 		unknown = approves
 	}
+	if unknown.Person != "" {
+		return e.WithHint("What %s calls with was made for %s, and people in the rules does not say so.",
+			Clean(unknown.String(), 80), Clean(unknown.Person, 80))
+	}
 	id := unknown.Subject
 	if _, user, ok := strings.Cut(id, ":"); ok && unknown.Door == DoorSlack {
 		id = user

@@ -143,8 +143,11 @@ func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, erro
 // requester, for an approver in Slack, or for somebody at the host's terminal.
 // Cancelling twice is fine.
 func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, error) {
-	if s.ReadOnly {
+	switch {
+	case s.ReadOnly:
 		return Request{}, ErrReadOnly()
+	case !by.Operates():
+		return Request{}, errReader()
 	}
 	may := by.Door == DoorTerminal
 	var doubt error // why an approver could not be told from others

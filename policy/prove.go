@@ -11,6 +11,8 @@ func (s *Service) mayDecide(v Verdict) error {
 	switch {
 	case s.ReadOnly:
 		return ErrReadOnly()
+	case !v.By.Operates():
+		return errReader()
 	case !slices.Contains(s.Ways, v.Way), door == "", v.By.Door != door, v.By.Subject == "":
 		return Errorf(Forbidden, "that way of deciding does not count here").WithHint("What counts: %s.", says(s.Ways))
 	}

@@ -114,6 +114,9 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 		return Outcome{}, Errorf(Forbidden, "this vpsguard is read-only; it cannot %s", c.Operation).
 			WithHint("Ask the operator; reads work.")
 	}
+	if op.Effect != Read && !c.Actor.Operates() {
+		return Outcome{}, errReader()
+	}
 	if c.At, err = s.Ledger.Now(ctx); err != nil {
 		return Outcome{}, err
 	}

@@ -65,6 +65,8 @@ const (
 	EventPassphraseChanged Event = "passphrase.changed"
 	EventPassphraseAsked   Event = "passphrase.asked"
 	EventPassphraseRight   Event = "passphrase.accepted"
+	EventTokenMade         Event = "token.made"
+	EventTokenRevoked      Event = "token.revoked"
 )
 
 // Events are all of them.

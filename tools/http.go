@@ -27,6 +27,9 @@ type HTTPOptions struct {
 	MaxBody int64
 	// BodyWithin is how long a client may take to send them; 15 s if 0.
 	BodyWithin time.Duration
+	// Before, where set, wraps what answers requests with a known Host and Origin: it tells
+	// who calls through their context, or refuses them. Nothing of a body was read by then.
+	Before func(next http.Handler) http.Handler
 	// Stateless keeps nothing between requests, as replicas need it. Clients
 	// before 2026-07-28 are then nameless, and cannot cancel by notification.
 	Stateless bool
@@ -42,6 +45,7 @@ type gate struct {
 	s       *Server
 	origins *http.CrossOriginProtection
 	opening *rate.Limiter // of sessions
+	inner   http.Handler  // serve, behind what was asked for
 	next    http.Handler
 }
 
@@ -55,8 +59,7 @@ const (
 
 // Handler serves Streamable HTTP, to be mounted at one path. It checks Host and
 // Origin, limits bodies, and keeps clients from cancelling each other's calls.
-// It does not authenticate: whoever mounts it does, and tells who calls through
-// the request's context.
+// It does not authenticate: that is what [HTTPOptions].Before is for.
 func (s *Server) Handler(h HTTPOptions) http.Handler {
 	if h.MaxBody == 0 {
 		h.MaxBody = 1 << 20
@@ -80,7 +83,14 @@ func (s *Server) Handler(h HTTPOptions) http.Handler {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.libs = append(slices.Clip(s.libs), lib)
-	return &gate{h, s, http.NewCrossOriginProtection(), rate.NewLimiter(rate.Every(time.Second), openingsBurst), lib}
+	g := &gate{
+		HTTPOptions: h, s: s, origins: http.NewCrossOriginProtection(),
+		opening: rate.NewLimiter(rate.Every(time.Second), openingsBurst), next: lib,
+	}
+	if g.inner = http.HandlerFunc(g.serve); h.Before != nil {
+		g.inner = h.Before(g.inner)
+	}
+	return g
 }
 
 // ServeHTTP lets a request through, or says why not.
@@ -95,6 +105,11 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "requests of web pages from another Origin are not taken")
 		return
 	}
+	g.inner.ServeHTTP(w, r)
+}
+
+// serve answers a request of a caller who was let in.
+func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 	if !g.s.flights.enter() {
 		refuse(w, http.StatusServiceUnavailable, "the server is stopping")
 		return

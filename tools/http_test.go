@@ -291,13 +291,14 @@ func TestAClientIsKnownByTheNameItGives(t *testing.T) {
 	h := build(t, func(s *setup) {
 		s.tools.Actor = func(_ context.Context, name string) policy.Actor {
 			names <- name
-			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Client: name, Vouched: "test"}
+			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Client: name, Vouched: "test", Role: policy.RoleOperate}
 		}
 	})
 	for name, come := range doors {
 		t.Run(name, func(t *testing.T) {
 			come(t, h).call("list_servers", `{}`)
-			assert.Equal(t, "example-client", <-names)
+			assert.Equal(t, "example-client", <-names, "as it lists the tools")
+			assert.Equal(t, "example-client", <-names, "as it calls one")
 		})
 	}
 	t.Run("a modern client may be nameless", func(t *testing.T) {
@@ -315,7 +316,7 @@ func TestWhoeverMountsTheDoorTellsWhoCalls(t *testing.T) {
 	h := build(t, func(s *setup) {
 		s.tools.Actor = func(ctx context.Context, _ string) policy.Actor {
 			who, _ := ctx.Value(identity{}).(string)
-			return policy.Actor{Door: policy.DoorMCP, Subject: who, Vouched: "test"}
+			return policy.Actor{Door: policy.DoorMCP, Subject: who, Vouched: "test", Role: policy.RoleOperate}
 		}
 	})
 	inner := h.server.Handler(tools.HTTPOptions{})
@@ -340,7 +341,7 @@ func TestAnAbandonedSessionIsForgotten(t *testing.T) {
 		h := build(t, alone, func(s *setup) {
 			s.tools.Actor = func(_ context.Context, given string) policy.Actor {
 				name = given
-				return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Vouched: "test"}
+				return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Vouched: "test", Role: policy.RoleOperate}
 			}
 		})
 		door := h.server.Handler(tools.HTTPOptions{SessionIdle: 10 * time.Minute})

@@ -100,7 +100,7 @@ func build(t testing.TB, edits ...func(*setup)) *house {
 		tools: tools.Options{
 			Name: "vpsguard", Version: "test",
 			Actor: func(_ context.Context, name string) policy.Actor {
-				return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Name: "agent", Client: name, Vouched: "test"}
+				return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Name: "agent", Client: name, Vouched: "test", Role: policy.RoleOperate}
 			},
 			Logger: slog.New(slog.NewTextHandler(h.log, nil)),
 		},

@@ -148,7 +148,7 @@ func TestForeignTextIsShownPlain(t *testing.T) {
 	evil := "a\u202eb\u200bc\u0007d\ne`<b>*"
 	h := build(t, func(s *setup) {
 		s.tools.Actor = func(context.Context, string) policy.Actor {
-			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Name: evil, Client: strings.Repeat("very-", 20) + evil, Vouched: "test"}
+			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Name: evil, Client: strings.Repeat("very-", 20) + evil, Vouched: "test", Role: policy.RoleOperate}
 		}
 	})
 	h.fake.AddSnapshot(vpsfake.Point{ServerID: 12345, Name: evil, Description: evil})

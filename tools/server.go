@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,6 +77,7 @@ func New(c Caller, o Options) (*Server, error) {
 	s.work, s.endWork = context.WithCancel(context.Background())
 	hooks := &server.Hooks{}
 	hooks.AddAfterSubscriptionsListen(listened)
+	hooks.AddAfterListTools(s.offered)
 	s.mcp = server.NewMCPServer(o.Name, o.Version,
 		server.WithToolCapabilities(false), // the list never changes while the program runs
 		server.WithInstructions(o.Instructions),
@@ -97,6 +99,16 @@ func New(c Caller, o Options) (*Server, error) {
 		s.mcp.AddTool(tool, s.answer)
 	}
 	return s, nil
+}
+
+// offered leaves out of a list what the caller may not ask for: by who calls, and never by
+// connection. A call of it nevertheless is the caller's to refuse, which says why, where the
+// library's own filter says that there is no such tool.
+func (s *Server) offered(ctx context.Context, _ any, _ *mcp.ListToolsRequest, result *mcp.ListToolsResult) {
+	if s.Actor(ctx, clientName(ctx)).Operates() {
+		return
+	}
+	result.Tools = slices.DeleteFunc(slices.Clone(result.Tools), func(t mcp.Tool) bool { return s.tools[t.Name].Effect != policy.Read })
 }
 
 // Shutdown ends streams that only listen, refuses new requests over HTTP, and

@@ -73,7 +73,7 @@ func TestAScriptIsKnownByItsName(t *testing.T) {
 	h := build(t, func(s *setup) {
 		s.tools.Actor = func(_ context.Context, name string) policy.Actor {
 			assert.Equal(t, "script", name)
-			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Client: name, Vouched: "test"}
+			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Client: name, Vouched: "test", Role: policy.RoleOperate}
 		}
 	})
 	for range 50 {

@@ -138,7 +138,7 @@ func (p *program) checkLedger(ctx context.Context, s settings) []finding {
 		e := public(err)
 		return []finding{{about, findWrong, e.Message, e.Hint}}
 	}
-	out := []finding{{about, findOK, policy.Clean(path, 200), ""}}
+	out := []finding{{about, findOK, policy.Clean(path, 200), ""}, checkCallers(ctx, s, l)}
 	service, err := newService(s, l, nil, nil, nil, nil)
 	if err != nil {
 		return append(out, finding{about, findWrong, said(err), ""})

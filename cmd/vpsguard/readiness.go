@@ -60,7 +60,7 @@ func (st *station) looks(ctx context.Context) (ledger, account string) {
 // readiness tells for each part whether it is ready, and why not.
 func (st *station) readiness(ctx context.Context) map[string]string {
 	ledger, account := st.looks(ctx)
-	parts := map[string]string{"ledger": ledger, "account": account, "worker": ready}
+	parts := map[string]string{"ledger": ledger, "account": account, "worker": ready, "mcp": st.callers(ctx)}
 	switch {
 	case st.settings.ReadOnly:
 		delete(parts, "worker")

@@ -20,10 +20,11 @@ const maxBody = 1 << 20
 
 func (p *program) serveCommand() *cobra.Command {
 	c := p.command("serve", "Serve MCP clients over HTTP at /mcp, and Slack",
-		"It listens on VPSGUARD_ADDR. /mcp is there where that is on this host: there is no sign-in\n"+
-			"in this build. /slack/ is there where Slack signs what it sends (VPSGUARD_SLACK_SIGNING_SECRET).\n"+
-			"/healthz tells that it runs, /readyz which part is not ready. /metrics has an address\n"+
-			"of its own, VPSGUARD_METRICS_ADDR.",
+		"It listens on VPSGUARD_ADDR. /mcp takes callers with a token (vpsguard token new); as long\n"+
+			"as none was ever made, it takes all on this host, and nobody else. /slack/ is there where\n"+
+			"Slack signs what it sends (VPSGUARD_SLACK_SIGNING_SECRET). /healthz tells that it runs,\n"+
+			"/readyz which part is not ready. /metrics has an address of its own,\n"+
+			"VPSGUARD_METRICS_ADDR.",
 		"  VPSGUARD_API_TOKEN_FILE=~/.vps-token vpsguard serve", noArguments)
 	check := c.Flags().Bool("check", false, "only ask the server that runs at VPSGUARD_ADDR whether it is well")
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -41,7 +42,7 @@ func (p *program) serve(ctx context.Context) error {
 		return err
 	}
 	beyond := !loopback(s.Addr)
-	if beyond && len(s.slackSecrets()) == 0 {
+	if beyond && len(s.slackSecrets()) == 0 && !p.anyCallers(ctx, s) {
 		return errBeyond()
 	}
 	// Before listening: without a token nothing would be served.
@@ -66,14 +67,9 @@ func (p *program) serve(ctx context.Context) error {
 	defer st.Close(ctx)
 	st.follow(follower{st.ledger, p.metrics, st.log})
 	st.beyond = beyond
-	if !beyond {
-		st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")
-	}
+	st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")
 	if len(s.slackSecrets()) > 0 {
 		st.log.InfoContext(ctx, "serving Slack", "url", "http://"+listener.Addr().String()+"/slack/")
-	}
-	if s.PublicURL != "" && !beyond {
-		st.log.WarnContext(ctx, "there is no sign-in in this build: whoever reaches VPSGUARD_PUBLIC_URL can call; put one before it")
 	}
 	return p.serveHTTP(ctx, st, listener)
 }
@@ -102,7 +98,7 @@ func (p *program) checkServe(ctx context.Context) error {
 }
 
 func errBeyond() error {
-	return usagef("VPSGUARD_ADDR is reachable from other hosts, where /mcp would need a sign-in that is not part of this build, so nothing would be served; use 127.0.0.1:8080, or set VPSGUARD_SLACK_SIGNING_SECRET to serve Slack there")
+	return usagef("VPSGUARD_ADDR is reachable from other hosts, where /mcp takes nobody without a token, and none was ever made, so nothing would be served; make one (vpsguard token new NAME), use 127.0.0.1:8080, or set VPSGUARD_SLACK_SIGNING_SECRET to serve Slack there")
 }
 
 // listen opens the port, and looks again whether only this host reaches it,
@@ -152,10 +148,8 @@ func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Liste
 // routes are what is served over HTTP.
 func (st *station) routes() http.Handler {
 	mux := http.NewServeMux()
-	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody}
-	if !st.beyond {
-		mux.Handle("/mcp", st.tools.Handler(options))
-	}
+	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody, Before: st.mcp.Before}
+	mux.Handle("/mcp", st.tools.Handler(options))
 	if len(st.settings.slackSecrets()) > 0 && st.slack != nil {
 		mux.Handle("/slack/", st.slack.Handler())
 	}

@@ -100,7 +100,7 @@ func TestServeTellsWhetherItIsReady(t *testing.T) {
 	assert.Contains(t, body, `"worker":"it waits for the ledger and the account"`)
 	w.fake.Heal()
 	require.True(t, assertEventually(func() bool { status, body = get(t, url+"/readyz"); return status == http.StatusOK }), body)
-	assert.JSONEq(t, `{"ready":true,"parts":{"ledger":"ready","account":"ready","worker":"ready"}}`, body)
+	assert.JSONEq(t, `{"ready":true,"parts":{"ledger":"ready","account":"ready","worker":"ready","mcp":"ready, for all on this host: no token was ever made"}}`, body)
 	assert.Equal(t, 0, stop())
 	assert.NotContains(t, log.String(), testToken)
 	assert.Contains(t, log.String(), "confirm=terminal", "start-up says which ways of confirming count")
@@ -152,18 +152,26 @@ func TestServeKnowsItsHosts(t *testing.T) {
 	w := newWorld(t, fast())
 	url, _, _ := serving(t, append(w.env, "VPSGUARD_PUBLIC_URL=https://vpsguard.example.com"), "serve")
 	post := func(host string) int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/mcp", strings.NewReader(request(1, "list_servers", nil)))
 		require.NoError(t, err)
 		req.Host = host
+		req.Header.Set("Mcp-Protocol-Version", "2026-07-28")
+		req.Header.Set("Mcp-Method", "tools/call")
+		req.Header.Set("Mcp-Name", "list_servers")
 		req.Header.Set("Content-Type", "application/json")
 		res, err := http.DefaultClient.Do(req)
 		require.NoError(t, err)
 		_ = res.Body.Close()
 		return res.StatusCode
 	}
-	assert.NotEqual(t, http.StatusForbidden, post("vpsguard.example.com"))
-	assert.NotEqual(t, http.StatusForbidden, post("localhost"))
+	assert.Equal(t, http.StatusNotFound, post("vpsguard.example.com"), "as long as there is no token, nothing is served to other hosts")
+	assert.Equal(t, http.StatusOK, post("localhost"))
 	assert.Equal(t, http.StatusForbidden, post("evil.example"))
+	_, _, code := vpsguard(t, w.env, "token", "new", "ci-agent")
+	require.Zero(t, code)
+	require.True(t, assertEventually(func() bool { return post("localhost") == http.StatusUnauthorized }))
+	assert.Equal(t, http.StatusUnauthorized, post("vpsguard.example.com"))
+	assert.Equal(t, http.StatusForbidden, post("evil.example"), "whatever else is asked for")
 }
 
 func TestAReadOnlyServerRunsNothing(t *testing.T) {
@@ -195,14 +203,21 @@ func TestALedgerThatCannotBeOpenedIsToldAndTriedAgain(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	assert.Contains(t, body, "ledger.db cannot be used")
 	log.await(t, "the ledger could not be opened; trying again")
-	c, err := client.NewStreamableHttpClient(url + "/mcp")
-	require.NoError(t, err)
-	greet(t, c)
-	text, _ := tool(t, c, "list_snapshots", nil)
-	assert.Contains(t, text, "pre-migration-snapshot", "reads of VPS.org work")
-	text, out := tool(t, c, "restore_snapshot", map[string]any{"server": "web-server-01", "snapshot_id": 801, "reason": "x"})
-	assert.Contains(t, text, "ledger.db cannot be used")
-	assert.NotNil(t, out["error"])
+	got := post(t, url+"/mcp", "", request(1, "list_snapshots", nil))
+	assert.Equal(t, http.StatusServiceUnavailable, got.status, "the ledger tells whether callers need a token")
+	assert.Equal(t, "2", got.header.Get("Retry-After"))
+	assert.Contains(t, got.body, "who calls cannot be told right now")
+	assert.Contains(t, got.body, "ledger.db cannot be used")
+
+	var out bytes.Buffer // of a client that started the program, and needs none
+	p := &program{
+		Args: []string{"vpsguard", "stdio"}, Env: w.env, Stdout: &out, Stderr: log, Now: time.Now,
+		Stdin: strings.NewReader(request(1, "list_snapshots", nil) + "\n" +
+			request(2, "restore_snapshot", map[string]any{"server": "web-server-01", "snapshot_id": 801, "reason": "x"}) + "\n"),
+	}
+	assert.Zero(t, p.Main(t.Context()))
+	assert.Contains(t, out.String(), "pre-migration-snapshot", "reads of VPS.org work")
+	assert.Contains(t, out.String(), "ledger.db cannot be used")
 	require.NoError(t, os.Remove(w.path))
 	require.True(t, assertEventually(func() bool { status, body = get(t, url+"/readyz"); return status == http.StatusOK }), body)
 	assert.Equal(t, 0, stop())

@@ -15,6 +15,7 @@ import (
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/slackbot"
 	"github.com/vpsguard/vpsguard/tools"
+	"github.com/vpsguard/vpsguard/tools/bearer"
 )
 
 // instructions tell a model how the whole is meant.
@@ -32,10 +33,12 @@ type station struct {
 	service  *policy.Service
 	worker   *worker
 	tools    *tools.Server
+	mcp      *bearer.Guard // before the MCP door over HTTP
 	rules    *rulebook     // nil where there are none
 	slack    *slackbot.Bot // nil where the Slack door is closed
-	beyond   bool          // other hosts reach it, so that MCP is not served
-	looked   look          // at what is ready
+	tokens   *bearer.Tokens
+	beyond   bool // other hosts reach it, so that MCP takes callers with a credential only
+	looked   look // at what is ready
 
 	work     context.Context // of what goes on in the background
 	stopWork context.CancelFunc
@@ -55,11 +58,22 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	}
 	st := &station{settings: s, rules: book, log: p.logger(s), account: &account{client: client}}
 	st.ledger = openBeside(context.WithoutCancel(ctx), p.openLedger(s, st.log), p.Now, st.log)
+	st.tokens = bearer.NewTokens(st.ledger, p.Now, st.log)
+	st.mcp = st.guard(p.Now)
 	people := p.newPeople(s, st.log)
 	if st.service, err = newService(s, noted{st.ledger, st.log}, client, st.account, people, st.rules); err == nil {
 		st.tools, err = tools.New(counted{st.service, p.metrics}, tools.Options{
 			Name: "vpsguard", Version: build().Version, Instructions: instructions, Label: label, Logger: st.log,
-			Actor: func(_ context.Context, clientName string) policy.Actor { return who(clientName) },
+			Actor: func(ctx context.Context, clientName string) policy.Actor {
+				a, ok := bearer.From(ctx)
+				if a.Client = clientName; !ok {
+					a = who(clientName)
+				}
+				if s.ReadOnly {
+					a.Role = policy.RoleRead
+				}
+				return a
+			},
 		})
 	}
 	if err == nil && people != nil {
@@ -120,6 +134,7 @@ func (st *station) Close(ctx context.Context) {
 		st.log.WarnContext(ctx, "some work is still in flight; the next process finds out what came of it")
 		return
 	}
+	st.tokens.Close()
 	if err := st.ledger.Close(); err != nil {
 		st.log.WarnContext(ctx, "the ledger could not be closed", "error", err)
 	}
@@ -143,15 +158,16 @@ func overStdio(clientName string) policy.Actor {
 	subject, name := localUser()
 	return policy.Actor{
 		Door: policy.DoorMCP, Subject: "stdio:" + subject, Name: "a program of " + name, Client: clientName,
-		Vouched: "operating system user that started it",
+		Vouched: "operating system user that started it", Role: policy.RoleOperate,
 	}
 }
 
-// overLoopback is the actor of a client that reached the port on this host.
+// overLoopback is the actor of a client that reached the port on this host, where no
+// credential is needed.
 func overLoopback(clientName string) policy.Actor {
 	return policy.Actor{
 		Door: policy.DoorMCP, Subject: "loopback", Name: "a program on this host", Client: clientName,
-		Vouched: "nothing but that it runs on this host",
+		Vouched: "nothing but that it runs on this host", Role: policy.RoleOperate,
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/vpsguard/vpsguard/slackbot"
 	"github.com/vpsguard/vpsguard/slackbot/slackfake"
 	"github.com/vpsguard/vpsguard/tools"
+	"github.com/vpsguard/vpsguard/tools/bearer"
 )
 
 // night is when stories begin: eight and a half hours after the examples of
@@ -162,6 +163,7 @@ func (g *stage) station(s settings) *station {
 	st.service, err = newService(s, noted{st.ledger, log}, c, st.account, people, book)
 	require.NoError(t, err)
 	st.service.Passphrase = forSandbox
+	st.tokens = bearer.NewTokens(st.ledger, time.Now, log)
 	st.tools, err = tools.New(st.service, tools.Options{Instructions: instructions, Logger: log, Actor: program4story})
 	require.NoError(t, err)
 	st.slack, err = slackbot.New(slackbot.Options{
@@ -209,7 +211,7 @@ func program4story(ctx context.Context, clientName string) policy.Actor {
 	name, _ := ctx.Value(programKey{}).(string)
 	return policy.Actor{
 		Door: policy.DoorMCP, Subject: "stdio:" + name, Name: "a program of " + name, Client: clientName,
-		Vouched: "operating system user that started it",
+		Vouched: "operating system user that started it", Role: policy.RoleOperate,
 	}
 }
 

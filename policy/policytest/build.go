@@ -41,7 +41,7 @@ var Account = policy.Account{URL: "https://api.vps.test/v1", Owner: "ops@example
 
 // Agent is an actor at the MCP door.
 func Agent(subject string) policy.Actor {
-	return policy.Actor{Door: policy.DoorMCP, Subject: subject, Name: subject, Client: "example-client 1.0", Vouched: "test"}
+	return policy.Actor{Door: policy.DoorMCP, Subject: subject, Name: subject, Client: "example-client 1.0", Vouched: "test", Role: policy.RoleOperate}
 }
 
 // Person is an actor at the Slack door.

@@ -52,7 +52,8 @@ var objects = declared(
 			string(policy.DoorMCP), string(policy.DoorSlack), string(policy.DoorTerminal)),
 		text("subject", "the identity that the door vouches for", func(f policy.Facts) string { return f.Actor.Subject }),
 		text("name", "the name shown to people; it proves nothing", func(f policy.Facts) string { return f.Actor.Name }),
-		text("role", "what the door lets them do; empty where it does not say", func(policy.Facts) string { return "" }),
+		text("role", "`operate` for programs; empty for people. Who may only `read` asks for nothing that is judged",
+			func(f policy.Facts) string { return string(f.Actor.Role) }, string(policy.RoleRead), string(policy.RoleOperate), ""),
 		text("agent", "the agent that asks, as `people` name it; empty for people. Never what a client calls itself",
 			func(f policy.Facts) string {
 				if f.Actor.Door != policy.DoorMCP {

@@ -14,13 +14,31 @@ type people struct {
 	users  map[string]string // by the name of a user of the host
 	whole  map[string]string // by "name (uid 1000)"
 	agents map[string]string // by subject, or by what is behind its last colon
+	names  map[string]int    // the line of each person
 }
 
 // Person is the name of the person whom an identity is mapped to, "" if there is
-// none. What an MCP client calls itself never counts.
+// none. What an MCP client calls itself never counts. A credential that was made for
+// somebody is theirs if they are among people, and nobody's if these say otherwise.
 func (r *Rules) Person(a policy.Actor) string { return r.people.person(a) }
 
+// Knows tells whether a person is among people, by exactly that name.
+func (r *Rules) Knows(name string) bool { return r.people.names[name] > 0 }
+
 func (p people) person(a policy.Actor) string {
+	mapped := p.mapped(a)
+	switch {
+	case a.Person == "" || a.Person == mapped:
+		return mapped
+	case mapped == "" && p.names[a.Person] > 0:
+		return a.Person
+	default:
+		return ""
+	}
+}
+
+// mapped is whom people say an identity is.
+func (p people) mapped(a policy.Actor) string {
 	switch a.Door {
 	case policy.DoorSlack:
 		_, user, ok := strings.Cut(a.Subject, ":")
@@ -55,8 +73,14 @@ func userOf(subject string) (string, bool) {
 	return subject[:i], true
 }
 
-// agentOf is what is behind the last colon of an MCP actor's subject.
-func agentOf(subject string) string { return subject[strings.LastIndex(subject, ":")+1:] }
+// agentOf is what is behind the last colon of an MCP actor's subject. Whoever signs in
+// with an issuer may have chosen what stands there, so it has no short form.
+func agentOf(subject string) string {
+	if strings.HasPrefix(subject, "oidc:") {
+		return subject
+	}
+	return subject[strings.LastIndex(subject, ":")+1:]
+}
 
 // isGroup tells whether an approver, checked when it was read, is a Slack user group.
 func isGroup(id string) bool { return strings.HasPrefix(id, "S") }
@@ -96,8 +120,8 @@ func (p people) requester(a policy.Actor) string {
 
 // people reads the list of people.
 func (r *reader) people(e entry) people {
-	p := people{map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}}
 	names := map[string]int{}
+	p := people{map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}, names}
 	longer, tails := map[string][]string{}, map[string][]string{} // who has a long identity that ends so
 	for _, n := range r.list(e, "people") {
 		keys := r.mapping(n, "a person", "name", "slack", "terminal", "agents")

@@ -316,7 +316,7 @@ func TestPerson(t *testing.T) {
 	r, err := rules.Parse("p.yaml", []byte(`version: 1
 people:
   - {name: Ada, slack: [U01, W01], terminal: ada, agents: [ci-agent, "stdio:ada (uid 1000)"]}
-  - {name: Grace, slack: U02, terminal: ["grace (uid 1001)", uid 1002], agents: ["a:b"]}
+  - {name: Grace, slack: U02, terminal: ["grace (uid 1001)", uid 1002], agents: ["a:b", "oidc:https://login.example.com#00u1:x"]}
 `))
 	require.NoError(t, err)
 	for _, row := range []struct {
@@ -342,6 +342,13 @@ people:
 		{policy.Actor{Door: policy.DoorMCP, Subject: "loopback", Client: "ci-agent", Name: "ci-agent"}, "", "what a client calls itself never counts"},
 		{policy.Actor{Door: policy.DoorMCP, Subject: "x:ada"}, "", "identities belong to their door"},
 		{policy.Actor{}, "", "nobody"},
+		{policy.Actor{Door: policy.DoorMCP, Subject: "oidc:https://login.example.com#00u1:x"}, "Grace", "exactly, whoever vouches"},
+		{policy.Actor{Door: policy.DoorMCP, Subject: "oidc:https://login.example.com#x:ci-agent"}, "", "a subject that was chosen to look like a token's name"},
+		{policy.Actor{Door: policy.DoorMCP, Subject: "oidc:https://login.example.com:8443#ci-agent"}, "", "nor with a port"},
+		{policy.Actor{Door: policy.DoorMCP, Subject: "token:new", Person: "Grace"}, "Grace", "the token was made for her"},
+		{policy.Actor{Door: policy.DoorMCP, Subject: "token:ci-agent", Person: "Ada"}, "Ada", "both say so"},
+		{policy.Actor{Door: policy.DoorMCP, Subject: "token:ci-agent", Person: "Grace"}, "", "they contradict each other"},
+		{policy.Actor{Door: policy.DoorMCP, Subject: "token:new", Person: "grace"}, "", "nobody has that name: not another person"},
 	} {
 		assert.Equal(t, row.want, r.Person(row.actor), "%v: %s", row.actor, row.why)
 	}
