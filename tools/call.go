@@ -15,29 +15,39 @@ import (
 
 // answer is the one handler of all tools.
 func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	result, failed := s.call(ctx, s.tools[req.Params.Name], policy.Call{Arguments: arguments(req), News: s.progress(ctx, req)})
+	if failed != nil {
+		return s.failed(failed), nil
+	}
+	return result, nil
+}
+
+// call calls an operation for whoever asks, and renders what came of it.
+func (s *Server) call(ctx context.Context, d policy.Descriptor, c policy.Call) (*mcp.CallToolResult, *policy.Error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.work, cancel)()
-	d := s.tools[req.Params.Name]
-	actor := s.Actor(ctx, clientName(ctx))
-	out, err := s.caller.Call(ctx, policy.Call{
-		Actor: actor, Operation: d.Name, Arguments: arguments(req), News: s.progress(ctx, req),
-	})
+	c.Actor, c.Operation = s.Actor(ctx, clientName(ctx)), d.Name
+	out, err := s.caller.Call(ctx, c)
+	var result *mcp.CallToolResult
 	switch {
 	case err != nil:
 	case out.Listing != nil && d.Rows != "":
-		return s.listing(d, *out.Listing)
+		result, err = s.listing(d, *out.Listing)
 	case out.Standing != nil && d.Rows == "":
-		return s.standing(*out.Standing)
+		result, err = s.standing(*out.Standing)
 	default:
 		err = fmt.Errorf("an outcome of %s that its descriptor does not describe", d.Name)
 	}
+	if err == nil {
+		return result, nil
+	}
 	e := policy.Public(err)
 	if e.Kind == policy.Internal || e.Kind == policy.Unavailable || e.Kind == policy.Uncertain {
-		s.Logger.WarnContext(ctx, "a call failed", "operation", d.Name, "door", actor.Door, "actor", policy.Clean(actor.Subject, 120),
+		s.Logger.WarnContext(ctx, "a call failed", "operation", d.Name, "door", c.Actor.Door, "actor", policy.Clean(c.Actor.Subject, 120),
 			"kind", e.Kind, "error", err)
 	}
-	return s.failed(e), nil
+	return nil, e
 }
 
 // arguments are the bytes that the client sent. The library decodes numbers to
@@ -68,15 +78,20 @@ func (s *Server) recovered(next server.ToolHandlerFunc) server.ToolHandlerFunc {
 	return func(ctx context.Context, req mcp.CallToolRequest) (result *mcp.CallToolResult, err error) {
 		defer func() {
 			if p := recover(); p != nil {
-				actor := s.Actor(ctx, clientName(ctx))
-				s.Logger.ErrorContext(ctx, "a call panicked",
-					"operation", req.Params.Name, "door", actor.Door, "actor", policy.Clean(actor.Subject, 120),
-					"panic", policy.Clean(fmt.Sprint(p), 300), "stack", string(debug.Stack()))
-				result, err = s.failed(policy.Public(fmt.Errorf("panic: %v", p))), nil
+				result, err = s.failed(s.panicked(ctx, req.Params.Name, p)), nil
 			}
 		}()
 		return next(ctx, req)
 	}
+}
+
+// panicked logs a panic that was recovered, and gives what may be said of it.
+func (s *Server) panicked(ctx context.Context, operation string, p any) *policy.Error {
+	actor := s.Actor(ctx, clientName(ctx))
+	s.Logger.ErrorContext(ctx, "a call panicked",
+		"operation", operation, "door", actor.Door, "actor", policy.Clean(actor.Subject, 120),
+		"panic", policy.Clean(fmt.Sprint(p), 300), "stack", string(debug.Stack()))
+	return policy.Public(fmt.Errorf("panic: %v", p))
 }
 
 // notify sends a notification that belongs to the call of this context. It is

@@ -2,6 +2,7 @@ package tools
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -32,6 +33,10 @@ type Options struct {
 	Version string // its version
 	// Instructions tell a model how the whole is meant; optional.
 	Instructions string
+	// Prompts and Resources are offered beside the tools, as far as their
+	// operations are in the catalogue; optional.
+	Prompts   []Prompt
+	Resources []Resource
 	// Label, such as "sandbox", stands in front of every text, and as a field of
 	// that name with the value true in every structured result; optional.
 	Label string
@@ -79,7 +84,7 @@ func New(c Caller, o Options) (*Server, error) {
 	hooks.AddAfterSubscriptionsListen(listened)
 	hooks.AddAfterListTools(s.offered)
 	s.mcp = server.NewMCPServer(o.Name, o.Version,
-		server.WithToolCapabilities(false), // the list never changes while the program runs
+		server.WithToolCapabilities(false), // none of the lists changes while the program runs
 		server.WithInstructions(o.Instructions),
 		server.WithHooks(hooks),
 	)
@@ -97,6 +102,9 @@ func New(c Caller, o Options) (*Server, error) {
 			s.waits = d
 		}
 		s.mcp.AddTool(tool, s.answer)
+	}
+	if err := errors.Join(s.addPrompts(), s.addResources()); err != nil {
+		return nil, err
 	}
 	return s, nil
 }

@@ -34,29 +34,55 @@ func inReadme(t *testing.T, name, want string) {
 	assert.Equal(t, want, table, "run: make golden")
 }
 
-func TestReadmeListsTheTools(t *testing.T) {
+// catalogue is all that can be called.
+func catalogue(t *testing.T) []policy.Descriptor {
+	t.Helper()
 	api, err := apiclient.New(apiclient.DefaultBaseURL, "vps_none", apiclient.Options{})
 	require.NoError(t, err)
 	s, err := policy.NewService(policy.Config{Operations: operations.Catalogue(api)})
 	require.NoError(t, err)
+	return s.Catalogue()
+}
+
+// takes lists arguments as tables do.
+func takes(of []policy.Argument) string {
+	args := make([]string, 0, len(of))
+	for _, a := range of {
+		mark := "?"
+		if a.Required {
+			mark = ""
+		}
+		args = append(args, "`"+a.Name+mark+"`")
+	}
+	return strings.Join(args, " ")
+}
+
+func TestReadmeListsTheTools(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("| tool | arguments | |\n|---|---|---|\n")
-	for _, d := range s.Catalogue() {
-		args := make([]string, 0, len(d.Arguments))
-		for _, a := range d.Arguments {
-			mark := "?"
-			if a.Required {
-				mark = ""
-			}
-			args = append(args, "`"+a.Name+mark+"`")
-		}
+	for _, d := range catalogue(t) {
 		held := ""
 		if d.Effect.Destroys() {
 			held = "**"
 		}
-		fmt.Fprintf(&b, "| %s`%s`%s | %s | %s |\n", held, d.Name, held, strings.Join(args, " "), d.Summary)
+		fmt.Fprintf(&b, "| %s`%s`%s | %s | %s |\n", held, d.Name, held, takes(d.Arguments), d.Summary)
 	}
 	inReadme(t, "tools", b.String())
+}
+
+func TestReadmeListsPromptsAndResources(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("| prompt | arguments | |\n|---|---|---|\n")
+	for _, p := range prompts {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", p.Name, takes(p.Arguments), p.Description)
+	}
+	inReadme(t, "prompts", b.String())
+	b.Reset()
+	b.WriteString("| resource | |\n|---|---|\n")
+	for _, r := range resources {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", r.URI, r.Description)
+	}
+	inReadme(t, "resources", b.String())
 }
 
 func TestReadmeListsTheVariablesOfRules(t *testing.T) { inReadme(t, "rules", rules.Reference()) }

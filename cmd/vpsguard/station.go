@@ -18,11 +18,6 @@ import (
 	"github.com/vpsguard/vpsguard/tools/bearer"
 )
 
-// instructions tell a model how the whole is meant.
-const instructions = "Snapshots and backups of VPS.org servers. Reads and creates are carried out at once. " +
-	"Restores and deletes are held until a person has confirmed them elsewhere: tell your user what would be lost " +
-	"and who can confirm, then follow the request with get_request. You cannot confirm anything yourself."
-
 // station is everything that a serving process runs: the ledger, the service,
 // the worker behind it and the doors before it.
 type station struct {
@@ -63,7 +58,8 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	people := p.newPeople(s, st.log)
 	if st.service, err = newService(s, noted{st.ledger, st.log}, client, st.account, people, st.rules); err == nil {
 		st.tools, err = tools.New(counted{st.service, p.metrics}, tools.Options{
-			Name: "vpsguard", Version: build().Version, Instructions: instructions, Label: label, Logger: st.log,
+			Name: "vpsguard", Version: build().Version, Instructions: instructions(s.ReadOnly), Label: label, Logger: st.log,
+			Prompts: prompts, Resources: resources,
 			Actor: func(ctx context.Context, clientName string) policy.Actor {
 				a, ok := bearer.From(ctx)
 				if a.Client = clientName; !ok {

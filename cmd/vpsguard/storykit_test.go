@@ -164,7 +164,7 @@ func (g *stage) station(s settings) *station {
 	require.NoError(t, err)
 	st.service.Passphrase = forSandbox
 	st.tokens = bearer.NewTokens(st.ledger, time.Now, log)
-	st.tools, err = tools.New(st.service, tools.Options{Instructions: instructions, Logger: log, Actor: program4story})
+	st.tools, err = tools.New(st.service, tools.Options{Instructions: instructions(false), Prompts: prompts, Resources: resources, Logger: log, Actor: program4story})
 	require.NoError(t, err)
 	st.slack, err = slackbot.New(slackbot.Options{
 		Gate: st.service, Notes: st.ledger, Account: st.account.Get, People: people, Channel: s.SlackChannel,
