@@ -9,6 +9,22 @@ import (
 	"github.com/vpsguard/vpsguard/policy"
 )
 
+// schemaVersion is the version of the tables, ours and River's together, on every
+// kind of database.
+const schemaVersion = 2
+
+// known refuses tables of a version that this program does not know.
+func known(version int) error {
+	switch {
+	case version > schemaVersion:
+		return policy.Errorf(policy.Invalid, "it has version %d, of a newer vpsguard; this one knows version %d", version, schemaVersion).
+			WithHint("Use the newer vpsguard for this ledger.")
+	case version < 1:
+		return policy.Errorf(policy.Invalid, "it has version %d, which no vpsguard has made", version).WithHint("Name another ledger.")
+	}
+	return nil
+}
+
 // database is what the ledger needs of a kind of database. The SQL is written
 // once, with $1, $2, … numbered in the order in which they stand; what differs
 // between databases is behind this interface and in the files under schema.
@@ -28,6 +44,8 @@ type database interface {
 	now(ctx context.Context, q querier) (time.Time, error)
 	// says tells people what went wrong, in the first half of a sentence.
 	says(err error) string
+	// wants is a sentence for people on what it needs to be opened.
+	wants() string
 	// worker makes something that works on the jobs of some queues.
 	worker(queues map[string]river.QueueConfig, w *river.Workers) (runner, error)
 	// forget removes the jobs of a kind that wait in a queue since before a

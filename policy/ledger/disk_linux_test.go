@@ -69,7 +69,7 @@ func TestAFullDiskChangesNothingAndHealsWithoutARestart(t *testing.T) {
 	v, err = l.Verify(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, stored+1, v.Requests)
-	assert.Equal(t, stored+1, jobs(t, "sqlite:"+l.Path()))
+	assert.Equal(t, stored+1, onSQLite.jobs(t, "sqlite:"+l.Path()))
 }
 
 func TestAReadOnlyDiskIsToldWhenOpening(t *testing.T) {

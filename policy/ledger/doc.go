@@ -1,6 +1,7 @@
 // Package ledger keeps requests, the audit, settings, notes and queued work in
-// one SQL database, as the contract of [policy.Ledger] asks. Today that is
-// SQLite in one file, for any number of processes on one machine.
+// one SQL database, as the contract of [policy.Ledger] asks: SQLite in one file,
+// for any number of processes on one machine, or PostgreSQL, for processes on any
+// number of machines. The SQL is the same, but for what makes the tables.
 //
 // # What is stored
 //
@@ -8,7 +9,8 @@
 // to find it by. The document is the truth. Each change of it stores a record
 // with the document's hash in the audit, in the same transaction. Records are
 // chained by hashes ([policy.Chain]); the row of the audit's head is the end of
-// the chain, and taking it is what makes changes serial. Queued work lies in
+// the chain, and taking it is what makes changes serial: on PostgreSQL by locking
+// it, on SQLite by the lock on the file. Queued work lies in
 // River's own tables in the same database and is inserted in the same
 // transaction; nothing is ever decided from it.
 //
@@ -22,9 +24,10 @@
 // # Versions
 //
 // The tables have a version, and each file under schema makes one from the one
-// before. Opening a ledger of an older version upgrades it, in one transaction,
-// while others may be opening it too; there is no way back but a copy of the
-// file. A program refuses a ledger of a newer version than it knows. One that
+// before. A version has the same tables on both kinds of database. Opening a ledger
+// of an older version upgrades it, in one transaction, while others may be opening
+// it too; there is no way back but a copy of it. (On PostgreSQL the queue's tables
+// cannot be made in the same transaction. Who finds ours alone makes them.) A program refuses a ledger of a newer version than it knows. One that
 // had the ledger open before the upgrade works on; but doors are not told of
 // what version 1 changes, and it drops what it does not know of a request, such
 // as its place.
@@ -41,6 +44,14 @@
 //     [rescueAfter], and while the process that schedules is gone, nothing that
 //     lies in the future is delivered for about 17 seconds. Whoever needs more
 //     sweeps the requests and notes that are due.
+//   - A process that hangs in the middle of a change on PostgreSQL holds up the
+//     others' changes for at most [idleInChange]; then the server ends its
+//     connection, and what it had begun is not stored. SQLite has no such server.
+//   - While PostgreSQL cannot be reached, calls fail after about two seconds, with
+//     kind Unavailable; when it is back they work again, without a restart. Only
+//     beginning is ever tried again.
+//   - A commit whose answer was lost fails, and its error says that it may be stored
+//     or not. Whoever sees it must not act as if it were.
 //   - What went wrong inside is in the Err of a [policy.Error], for logs only.
 //
 // # Limits
@@ -49,6 +60,18 @@
 // can write the file has written the whole of it anew, or has taken away its last
 // records, their head and what they say of requests and settings. Who needs that
 // keeps the head that [Ledger.Verify] returns elsewhere, and compares.
+//
+// # Clocks
+//
+// On PostgreSQL the server's clock decides, in records, deadlines and jobs, and the
+// replicas' own clocks may differ. On SQLite it is the host's.
+//
+// BUG: A PostgreSQL standby that is not synchronous may lack the last changes when
+// it takes over, also records of starts. Use synchronous replication, or look at
+// what VPS.org has done before replicas are pointed at it.
+//
+// BUG: PostgreSQL has to be reached directly or through a pooler that keeps sessions:
+// locks and notifications belong to a session.
 //
 // BUG: A process that waits for the write lock of SQLite notices the end of its
 // context only when the lock is had, or after ten seconds.

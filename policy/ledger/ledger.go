@@ -33,7 +33,8 @@ type Ledger struct {
 	working sync.WaitGroup
 }
 
-// Path is the ledger's file.
+// Path says where the ledger is, to people: its file, or its database without user
+// and password.
 func (l *Ledger) Path() string { return l.path }
 
 // Close stops the workers, waits for them and closes the database.
@@ -71,6 +72,10 @@ func (l *Ledger) fail(doing string, err error) error {
 	case errors.As(err, &known):
 		return err
 	}
+	if lost(err) {
+		return policy.Errorf(policy.Unavailable, "the line to the ledger's database broke while this was being stored; it may be stored or not").
+			WithHint("Look at it before you try again.").Because(fmt.Errorf("%s: %w", doing, err))
+	}
 	says := l.db.says(err)
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		says = "the call ended before the ledger answered"
@@ -87,7 +92,8 @@ func (l *Ledger) read(ctx context.Context, doing string, f func(querier) error) 
 	return l.fail(doing, l.db.read(ctx, f))
 }
 
-// Now is the clock that decides: the host's, in UTC and whole milliseconds.
+// Now is the clock that decides, in UTC and whole milliseconds: the host's on
+// SQLite, the server's on PostgreSQL.
 func (l *Ledger) Now(ctx context.Context) (now time.Time, err error) {
 	if err := l.outside(ctx); err != nil {
 		return now, err

@@ -18,18 +18,19 @@ import (
 
 // Options are what a ledger is opened with.
 type Options struct {
-	// Now is the clock that decides on SQLite. It is required.
+	// Now is the host's clock. On SQLite it is the one that decides. It is required.
 	Now func() time.Time
 	// Logger gets warnings of the queue and of workers; nil drops them. What is
 	// logged may hold internal text, but no secret and no document.
 	Logger *slog.Logger
 }
 
-// Open opens the ledger at "sqlite:PATH". A file that does not exist is made,
-// for its owner only, and so are its folders. It returns when the ledger can be
-// used; workers start with [Ledger.Work]. Its errors are of kind Invalid where
-// the url or the file is wrong, otherwise Unavailable, and say what would be
-// right.
+// Open opens the ledger at "sqlite:PATH" or "postgres://USER:PASSWORD@HOST/DATABASE".
+// A file that does not exist is made, for its owner only, and so are its folders;
+// a database has to be there, and gets its tables where it is empty. Open returns
+// when the ledger can be used; workers start with [Ledger.Work]. Its errors are of
+// kind Invalid where the url, the file or the database is wrong, otherwise
+// Unavailable, say what would be right, and hold neither the url nor the password.
 func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	if o.Now == nil {
 		return nil, internal("the ledger was opened without a clock")
@@ -38,31 +39,49 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	if o.Logger != nil {
 		log = slog.New(warnings{o.Logger.Handler()})
 	}
-	path, err := parseURL(url)
+	db, path, err := connect(url, o.Now, log)
 	if err != nil {
 		return nil, err
-	}
-	if err := makeFile(path); err != nil {
-		return nil, err
-	}
-	db, err := openSQLite(path, o.Now, log)
-	if err != nil {
-		return nil, policy.Errorf(policy.Internal, "the ledger %s cannot be opened", path).Because(err)
 	}
 	l := &Ledger{db: db, log: log, path: path, grown: make(chan struct{}), closed: make(chan struct{})}
 	if err := db.migrate(ctx); err != nil {
 		_ = db.close()
-		return nil, opening(l.fail("opening the ledger", err), path)
+		return nil, opening(l.fail("opening the ledger", err), path, db.wants())
 	}
 	return l, nil
 }
 
-// opening adds to an error which file it is about, and what would be right.
-func opening(err error, path string) error {
+// connect finds out which kind of database is meant, and where.
+func connect(url string, now func() time.Time, log *slog.Logger) (db database, path string, err error) {
+	if isPostgres(url) {
+		config, err := parsePostgres(url)
+		if err != nil {
+			return nil, "", err
+		}
+		path = postgresPath(config)
+		if db, err = openPostgres(config, now, log); err != nil {
+			return nil, "", policy.Errorf(policy.Internal, "the ledger %s cannot be opened", path).Because(err)
+		}
+		return db, path, nil
+	}
+	if path, err = parseURL(url); err != nil {
+		return nil, "", err
+	}
+	if err := makeFile(path); err != nil {
+		return nil, "", err
+	}
+	if db, err = openSQLite(path, now, log); err != nil {
+		return nil, "", policy.Errorf(policy.Internal, "the ledger %s cannot be opened", path).Because(err)
+	}
+	return db, path, nil
+}
+
+// opening adds to an error which ledger it is about, and what would be right.
+func opening(err error, path, wants string) error {
 	e := policy.Public(err)
 	message, hint := strings.TrimSuffix(e.Message, nothingChanged), e.Hint
 	if e.Kind == policy.Unavailable {
-		hint = "Give the program a local disk with room, where it may write."
+		hint = wants
 	}
 	return policy.Errorf(e.Kind, "the ledger %s cannot be used: %s", path, message).WithHint("%s", hint).Because(e.Err)
 }
@@ -70,13 +89,11 @@ func opening(err error, path string) error {
 // parseURL gives the path of the file. What is wrong is told without repeating
 // the url, which may hold a password.
 func parseURL(url string) (string, error) {
-	const right = "Write sqlite:PATH, for example sqlite:/var/lib/vpsguard/ledger.db."
+	const right = "Write sqlite:PATH, for example sqlite:/var/lib/vpsguard/ledger.db, or postgres://USER:PASSWORD@HOST/DATABASE."
 	scheme, rest, ok := strings.Cut(url, ":")
 	switch {
 	case !ok:
 		return "", policy.Errorf(policy.Invalid, "the ledger's url names no kind of database").WithHint(right)
-	case scheme == "postgres" || scheme == "postgresql":
-		return "", policy.Errorf(policy.Invalid, "PostgreSQL is not supported by this build yet").WithHint(right)
 	case scheme != "sqlite":
 		return "", policy.Errorf(policy.Invalid, "the ledger's url names the unknown kind of database %q", policy.Clean(scheme, 20)).WithHint(right)
 	case rest == "":

@@ -16,6 +16,7 @@ import (
 
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/ledger/pgtest"
 	"github.com/vpsguard/vpsguard/policy/policytest"
 )
 
@@ -28,10 +29,10 @@ const (
 
 func TestMain(m *testing.M) {
 	do, ok := map[string]func(context.Context, string, string) error{
-		"count": childCount, "write": childWrite, "work": childWork, "open": childOpen,
+		"count": childCount, "write": childWrite, "work": childWork, "open": childOpen, "hang": childHang,
 	}[os.Getenv(childVar)]
 	if !ok {
-		os.Exit(m.Run())
+		os.Exit(pgtest.Main(m))
 	}
 	if err := do(context.Background(), os.Getenv(childURL), os.Getenv(childName)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -117,83 +118,91 @@ func childWork(ctx context.Context, url, _ string) error {
 	})
 }
 
-func jobs(t testing.TB, url string) (n int) {
+func (on base) jobs(t testing.TB, url string) (n int) {
 	t.Helper()
-	require.NoError(t, raw(t, url).QueryRow("SELECT count(*) FROM river_job").Scan(&n))
+	require.NoError(t, on.raw(t, url).QueryRow("SELECT count(*) FROM river_job").Scan(&n))
 	return n
 }
 
-func TestFourProcessesOpenAFreshFileAtOnceAndCount(t *testing.T) {
-	url := missing(t)
-	const processes = 4
-	var wg sync.WaitGroup
-	for p := range processes {
-		wg.Go(func() { assert.NoError(t, child(t, "count", url, strconv.Itoa(p)).Run()) })
-	}
-	wg.Wait()
-	l := open(t, url, time.Now)
-	value, err := l.Setting(t.Context(), "count")
-	require.NoError(t, err)
-	assert.Equal(t, strconv.Itoa(processes*childCounts), value)
-	v, err := l.Verify(t.Context(), nil)
-	require.NoError(t, err)
-	assert.Equal(t, processes*childCounts, v.Requests)
-	assert.Equal(t, int64(2*processes*childCounts), v.Records)
-	assert.Equal(t, processes*childCounts, jobs(t, url))
+func TestFourProcessesOpenAFreshLedgerAtOnceAndCount(t *testing.T) {
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.missing(t)
+		const processes = 4
+		var wg sync.WaitGroup
+		for p := range processes {
+			wg.Go(func() { assert.NoError(t, child(t, "count", url, strconv.Itoa(p)).Run()) })
+		}
+		wg.Wait()
+		l := open(t, url, time.Now)
+		value, err := l.Setting(t.Context(), "count")
+		require.NoError(t, err)
+		assert.Equal(t, strconv.Itoa(processes*childCounts), value)
+		v, err := l.Verify(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Equal(t, processes*childCounts, v.Requests)
+		assert.Equal(t, int64(2*processes*childCounts), v.Records)
+		assert.Equal(t, processes*childCounts, on.jobs(t, url))
+	})
 }
 
 func TestKillingAProcessLeavesWholeChanges(t *testing.T) {
-	url := fresh(t)
-	l := open(t, url, time.Now)
-	acknowledged := map[string]bool{}
-	for round := range 10 {
-		c := child(t, "write", url, strconv.Itoa(round))
-		out, err := c.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, c.Start())
-		lines := bufio.NewScanner(out)
-		for n := 0; lines.Scan(); n++ {
-			acknowledged[lines.Text()] = true
-			if n == round { // somewhere in the midst of the next one
-				require.NoError(t, c.Process.Kill())
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.fresh(t)
+		l := open(t, url, time.Now)
+		acknowledged := map[string]bool{}
+		for round := range 10 {
+			c := child(t, "write", url, strconv.Itoa(round))
+			out, err := c.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, c.Start())
+			lines := bufio.NewScanner(out)
+			for n := 0; lines.Scan(); n++ {
+				acknowledged[lines.Text()] = true
+				if n == round { // somewhere in the midst of the next one
+					require.NoError(t, c.Process.Kill())
+				}
 			}
+			require.Error(t, c.Wait())
+			require.NoError(t, count(t.Context(), l, fmt.Sprintf("rq_parent_%d", round)), "the others go on at once")
 		}
-		require.Error(t, c.Wait())
-		require.NoError(t, count(t.Context(), l, fmt.Sprintf("rq_parent_%d", round)), "the others go on at once")
-	}
-	v, err := l.Verify(t.Context(), nil)
-	require.NoError(t, err)
-	for id := range acknowledged {
-		_, err := l.Request(t.Context(), id)
-		require.NoError(t, err, "what was acknowledged is there")
-	}
-	assert.GreaterOrEqual(t, v.Requests, len(acknowledged)+10)
-	assert.LessOrEqual(t, v.Requests, len(acknowledged)+20, "at most one change a process was not told")
-	assert.Equal(t, int64(2*v.Requests), v.Records)
-	assert.Equal(t, v.Requests, jobs(t, url))
-	value, err := l.Setting(t.Context(), "count")
-	require.NoError(t, err)
-	assert.Equal(t, strconv.Itoa(v.Requests), value)
-	var integrity string
-	require.NoError(t, raw(t, url).QueryRow("PRAGMA integrity_check").Scan(&integrity))
-	assert.Equal(t, "ok", integrity)
+		v, err := l.Verify(t.Context(), nil)
+		require.NoError(t, err)
+		for id := range acknowledged {
+			_, err := l.Request(t.Context(), id)
+			require.NoError(t, err, "what was acknowledged is there")
+		}
+		assert.GreaterOrEqual(t, v.Requests, len(acknowledged)+10)
+		assert.LessOrEqual(t, v.Requests, len(acknowledged)+20, "at most one change a process was not told")
+		assert.Equal(t, int64(2*v.Requests), v.Records)
+		assert.Equal(t, v.Requests, on.jobs(t, url))
+		value, err := l.Setting(t.Context(), "count")
+		require.NoError(t, err)
+		assert.Equal(t, strconv.Itoa(v.Requests), value)
+		if on.name == onSQLite.name {
+			var integrity string
+			require.NoError(t, on.raw(t, url).QueryRow("PRAGMA integrity_check").Scan(&integrity))
+			assert.Equal(t, "ok", integrity)
+		}
+	})
 }
 
 func TestAnotherProcessTakesANudgeAndASurvivorTheNext(t *testing.T) {
-	url := fresh(t)
-	l := open(t, url, time.Now)
-	for _, id := range []string{"rq_222222", "rq_333333"} {
-		require.NoError(t, count(t.Context(), l, id))
-		c := child(t, "work", url, "")
-		out, err := c.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, c.Start())
-		lines := bufio.NewScanner(out)
-		require.True(t, lines.Scan(), "it was filed before anybody worked")
-		assert.Equal(t, id, lines.Text())
-		require.NoError(t, c.Process.Kill())
-		_ = c.Wait()
-	}
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.fresh(t)
+		l := open(t, url, time.Now)
+		for _, id := range []string{"rq_222222", "rq_333333"} {
+			require.NoError(t, count(t.Context(), l, id))
+			c := child(t, "work", url, "")
+			out, err := c.StdoutPipe()
+			require.NoError(t, err)
+			require.NoError(t, c.Start())
+			lines := bufio.NewScanner(out)
+			require.True(t, lines.Scan(), "it was filed before anybody worked")
+			assert.Equal(t, id, lines.Text())
+			require.NoError(t, c.Process.Kill())
+			_ = c.Wait()
+		}
+	})
 }
 
 // BenchmarkPickUp measures from before a change to the advance in another process.

@@ -32,8 +32,6 @@ var (
 var sqliteSteps = []string{sqlite1, sqlite2}
 
 const (
-	// sqliteVersion is the version of the tables, ours and River's together.
-	sqliteVersion = 2
 	// sqliteMark is the application_id in the file's header: "vpsg".
 	sqliteMark = 0x76707367
 
@@ -138,7 +136,7 @@ func (s *sqlite) migrate(ctx context.Context) error {
 				return err
 			case version == 0:
 				return s.create(ctx, t)
-			case version < sqliteVersion:
+			case version < schemaVersion:
 				return s.upgrade(ctx, t, version)
 			}
 			// Shows a disk or a file that is read-only, without writing anything.
@@ -170,14 +168,7 @@ func versionOf(ctx context.Context, q querier) (version int, err error) {
 	if err := q.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
 		return 0, fmt.Errorf("reading the version: %w", err)
 	}
-	switch {
-	case version > sqliteVersion:
-		return 0, policy.Errorf(policy.Invalid, "it has version %d, of a newer vpsguard; this one knows version %d", version, sqliteVersion).
-			WithHint("Use the newer vpsguard for this ledger.")
-	case version < 1:
-		return 0, errNotALedger(fmt.Sprintf("it has version %d, which no vpsguard has made", version))
-	}
-	return version, nil
+	return version, known(version)
 }
 
 func errNotALedger(why string) error {
@@ -221,24 +212,11 @@ func (s *sqlite) worker(queues map[string]river.QueueConfig, w *river.Workers) (
 }
 
 func (s *sqlite) forget(ctx context.Context, queue, kind string, before time.Time) error {
-	const waits = "available"
-	waiting := river.NewJobListParams().Queues(queue).Kinds(kind).States(waits).
-		OrderBy(river.JobListOrderByID, river.SortOrderAsc).First(1000)
-	found, err := s.client.JobList(ctx, waiting)
-	if err != nil {
-		return err
-	}
-	var ids []int64
-	for _, j := range found.Jobs {
-		if j.ScheduledAt.Before(before) {
-			ids = append(ids, j.ID)
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	_, err = s.client.JobDeleteMany(ctx, river.NewJobDeleteManyParams().IDs(ids...).States(waits).First(len(ids)))
-	return err
+	return forget(ctx, s.client, queue, kind, before)
+}
+
+func (s *sqlite) wants() string {
+	return "Give the program a local disk with room, where it may write."
 }
 
 // says is written for the codes that notably happen; see the driver's list.

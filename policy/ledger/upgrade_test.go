@@ -100,7 +100,7 @@ func TestALedgerOfVersion1IsUpgraded(t *testing.T) {
 	v, err := l.Verify(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, int64(version1Records+1), v.Records)
-	assert.Equal(t, 1, waiting(t, url, "tell"))
+	assert.Equal(t, 1, onSQLite.waiting(t, url, "tell"))
 }
 
 func TestFourProcessesUpgradeALedgerAtOnce(t *testing.T) {

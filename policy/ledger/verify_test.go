@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,14 +13,20 @@ import (
 
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/ledger/pgtest"
 	"github.com/vpsguard/vpsguard/policy/policytest"
 )
 
 // story is a ledger with seven records: three requests, the second changed
 // twice, a setting and a refusal.
-func story(t testing.TB) (*ledger.Ledger, string) {
+func story(t testing.TB, on base) (*ledger.Ledger, string) {
 	t.Helper()
-	url := fresh(t)
+	url := on.fresh(t)
+	return tellStory(t, url), url
+}
+
+func tellStory(t testing.TB, url string) *ledger.Ledger {
+	t.Helper()
 	l := open(t, url, policytest.NewClock().Now)
 	put := func(r policy.Request) (out policy.Request) {
 		require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) (err error) {
@@ -42,25 +49,34 @@ func story(t testing.TB) (*ledger.Ledger, string) {
 		}
 		return tx.Append(ctx, policy.RecordBody{Event: "test.refused", Request: "rq_unknown"})
 	}))
-	return l, url
+	return l
 }
 
 func TestVerifyFindsNothingWhereNothingWasChanged(t *testing.T) {
-	l, _ := story(t)
-	var told []int64
-	v, err := l.Verify(t.Context(), func(done int64) { told = append(told, done) })
-	require.NoError(t, err)
-	all := records(t, l)
-	assert.Equal(t, ledger.Verified{Records: 7, Head: all[6].Hash, Requests: 3}, v)
-	assert.Equal(t, []int64{7, 10}, told)
-	empty := open(t, fresh(t), time.Now)
-	v, err = empty.Verify(t.Context(), nil)
-	require.NoError(t, err)
-	assert.Zero(t, v)
+	onBoth(t, func(t *testing.T, on base) {
+		l, _ := story(t, on)
+		var told []int64
+		v, err := l.Verify(t.Context(), func(done int64) { told = append(told, done) })
+		require.NoError(t, err)
+		all := records(t, l)
+		assert.Equal(t, ledger.Verified{Records: 7, Head: all[6].Hash, Requests: 3}, v)
+		assert.Equal(t, []int64{7, 10}, told)
+		empty := open(t, on.fresh(t), time.Now)
+		v, err = empty.Verify(t.Context(), nil)
+		require.NoError(t, err)
+		assert.Zero(t, v)
+	})
+}
+
+// onPostgresToo are those rows of the next table that are tried on PostgreSQL as
+// well: one for each table and way. What is compared is the same code.
+var onPostgresToo = []string{
+	"a record's body", "a record's time", "a record is gone", "the end is gone", "a change is gone, the head fits", "the head's hash",
+	"a request's document", "a request's state", "a request's begun", "a request is gone", "a setting's value", "a setting too many",
 }
 
 func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
-	whole, _ := story(t)
+	whole, _ := story(t, onSQLite)
 	require.NoError(t, whole.Close())
 	content, err := os.ReadFile(whole.Path())
 	require.NoError(t, err)
@@ -72,7 +88,7 @@ func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
 	for _, c := range []struct{ name, sql, names string }{
 		{"a record's body", "UPDATE audit_record SET body = replace(body, 'agent', 'Agent') " + third, "audit record 3"},
 		{"a record's body is no JSON", "UPDATE audit_record SET body = 'x' " + third, "audit record 3"},
-		{"a record's time", "UPDATE audit_record SET body = replace(body, '2025', '2024') " + third, "audit record 3"},
+		{"a record's time", `UPDATE audit_record SET body = replace(body, '"at":"20', '"at":"19') ` + third, "audit record 3"},
 		{"a record's prev", "UPDATE audit_record SET prev = 'x' " + third, "audit record 3"},
 		{"a record's hash", "UPDATE audit_record SET hash = 'x' " + third, "audit record 3"},
 		{"a record's number", "UPDATE audit_record SET seq = 99 " + third, "audit record 3"},
@@ -113,18 +129,13 @@ func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
 		{"a setting is gone", "DELETE FROM setting", "setting passphrase"},
 		{"a setting too many", "INSERT INTO setting VALUES ('a', 'b')", "setting a"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			path := filepath.Join(t.TempDir(), "ledger.db")
-			require.NoError(t, os.WriteFile(path, content, 0o600))
-			db := raw(t, "sqlite:"+path)
-			for _, trigger := range []string{"audit_record_update", "audit_record_delete", "audit_head_delete", "request_delete"} {
-				_, err := db.Exec("DROP TRIGGER " + trigger)
+		finds := func(t *testing.T, on base, url string, protection ...string) {
+			db := on.raw(t, url)
+			for _, sql := range append(protection, c.sql) {
+				_, err := db.Exec(sql)
 				require.NoError(t, err)
 			}
-			_, err := db.Exec(c.sql)
-			require.NoError(t, err)
-			_, err = open(t, "sqlite:"+path, time.Now).Verify(t.Context(), nil)
+			_, err := open(t, url, time.Now).Verify(t.Context(), nil)
 			if c.names == "" {
 				require.NoError(t, err)
 				return
@@ -132,39 +143,73 @@ func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
 			require.Error(t, err)
 			assert.Equal(t, policy.Conflict, policy.KindOf(err))
 			assert.Contains(t, policy.Public(err).Message, c.names)
+		}
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "ledger.db")
+			require.NoError(t, os.WriteFile(path, content, 0o600))
+			finds(t, onSQLite, "sqlite:"+path, "DROP TRIGGER audit_record_update", "DROP TRIGGER audit_record_delete",
+				"DROP TRIGGER audit_head_delete", "DROP TRIGGER request_delete")
+		})
+		if !slices.Contains(onPostgresToo, c.name) {
+			continue
+		}
+		t.Run("PostgreSQL: "+c.name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.Copy(t, "story", func(url string) error {
+				l := tellStory(t, url)
+				return l.Close()
+			})
+			finds(t, onPostgres, url, "DROP FUNCTION audit_is_kept CASCADE")
 		})
 	}
 }
 
 func TestVerifyKnowsNothingOfNotes(t *testing.T) {
-	l, url := story(t)
-	tell(t, l, "rq_222222")
-	_, err := l.PutNote(t.Context(), policy.Note{Scope: "scope", Key: "key"})
-	require.NoError(t, err)
-	before, err := l.Verify(t.Context(), nil)
-	require.NoError(t, err)
-	for _, sql := range []string{"UPDATE note SET doc = 'x', rev = 99, due_at = NULL", "DELETE FROM note"} {
-		_, err := raw(t, url).Exec(sql)
+	onBoth(t, func(t *testing.T, on base) {
+		l, url := story(t, on)
+		tell(t, l, "rq_222222")
+		_, err := l.PutNote(t.Context(), policy.Note{Scope: "scope", Key: "key"})
 		require.NoError(t, err)
-		v, err := l.Verify(t.Context(), nil)
+		before, err := l.Verify(t.Context(), nil)
 		require.NoError(t, err)
-		assert.Equal(t, before, v)
-	}
+		for _, sql := range []string{"UPDATE note SET doc = 'x', rev = 99, due_at = NULL", "DELETE FROM note"} {
+			_, err := on.raw(t, url).Exec(sql)
+			require.NoError(t, err)
+			v, err := l.Verify(t.Context(), nil)
+			require.NoError(t, err)
+			assert.Equal(t, before, v)
+		}
+	})
 }
 
 func TestTheAuditIsAppendOnlyInTheDatabaseToo(t *testing.T) {
-	_, url := story(t)
-	db := raw(t, url)
-	for _, sql := range []string{
+	both := []string{
 		"UPDATE audit_record SET body = 'x' WHERE seq = 3",
 		"DELETE FROM audit_record WHERE seq = 7",
-		"REPLACE INTO audit_record SELECT seq, 'x', prev, hash FROM audit_record WHERE seq = 7",
-		"REPLACE INTO audit_record SELECT 8, 'x', prev, hash FROM audit_record WHERE seq = 7",
 		"INSERT INTO audit_record VALUES (0, 'x', 'y', 'z')",
 		"DELETE FROM audit_head",
 		"DELETE FROM request",
-	} {
-		_, err := db.Exec(sql)
-		require.Error(t, err, sql)
 	}
+	own := map[string][]string{
+		onSQLite.name: {
+			"REPLACE INTO audit_record SELECT seq, 'x', prev, hash FROM audit_record WHERE seq = 7",
+			"REPLACE INTO audit_record SELECT 8, 'x', prev, hash FROM audit_record WHERE seq = 7",
+		},
+		onPostgres.name: {
+			"INSERT INTO audit_record SELECT seq, 'x', prev, hash FROM audit_record WHERE seq = 7 ON CONFLICT (seq) DO UPDATE SET body = 'x'",
+			"INSERT INTO audit_record SELECT 8, 'x', prev, hash FROM audit_record WHERE seq = 7",
+			"TRUNCATE audit_record", "TRUNCATE audit_head", "TRUNCATE request",
+		},
+	}
+	onBoth(t, func(t *testing.T, on base) {
+		l, url := story(t, on)
+		db := on.raw(t, url)
+		for _, sql := range append(own[on.name], both...) {
+			_, err := db.Exec(sql)
+			require.Error(t, err, sql)
+		}
+		_, err := l.Verify(t.Context(), nil)
+		require.NoError(t, err)
+	})
 }

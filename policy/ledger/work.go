@@ -151,6 +151,29 @@ func (l *Ledger) until(ctx context.Context, account policy.Account) {
 	}
 }
 
+// forget removes the jobs of a kind that wait in a queue since before a time, a
+// thousand at most.
+func forget[T any](ctx context.Context, client *river.Client[T], queue, kind string, before time.Time) error {
+	const waits = "available"
+	waiting := river.NewJobListParams().Queues(queue).Kinds(kind).States(waits).
+		OrderBy(river.JobListOrderByID, river.SortOrderAsc).First(1000)
+	found, err := client.JobList(ctx, waiting)
+	if err != nil {
+		return err
+	}
+	var ids []int64
+	for _, j := range found.Jobs {
+		if j.ScheduledAt.Before(before) {
+			ids = append(ids, j.ID)
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err = client.JobDeleteMany(ctx, river.NewJobDeleteManyParams().IDs(ids...).States(waits).First(len(ids)))
+	return err
+}
+
 // worker calls a hand for one kind of jobs.
 type worker[J job] struct {
 	river.WorkerDefaults[J]

@@ -50,67 +50,73 @@ func nudge(t *testing.T, l *ledger.Ledger, id string, account policy.Account, at
 }
 
 func TestNudgesReachTheirAccountsWorkersOnly(t *testing.T) {
-	url := fresh(t)
-	l, other := open(t, url, time.Now), open(t, url, time.Now)
-	ownerless := policy.Account{URL: policytest.Account.URL}
-	got := map[string]chan string{"one": make(chan string, 9), "two": make(chan string, 9)}
-	to := func(name string) hand {
-		return func(_ context.Context, id string) (time.Duration, error) { got[name] <- id; return 0, nil }
-	}
-	defer start(t, l, policytest.Account, to("one"))()
-	defer start(t, other, ownerless, to("two"))()
-	nudge(t, l, "rq_222222", ownerless, time.Time{})
-	nudge(t, l, "rq_333333", policytest.Account, time.Time{})
-	nudge(t, other, "rq_444444", ownerless, time.Time{})
-	assert.ElementsMatch(t, []string{"rq_222222", "rq_444444"}, []string{<-got["two"], <-got["two"]})
-	assert.Equal(t, "rq_333333", <-got["one"])
-	assert.Empty(t, got["one"])
-	assert.Empty(t, got["two"])
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.fresh(t)
+		l, other := open(t, url, time.Now), open(t, url, time.Now)
+		ownerless := policy.Account{URL: policytest.Account.URL}
+		got := map[string]chan string{"one": make(chan string, 9), "two": make(chan string, 9)}
+		to := func(name string) hand {
+			return func(_ context.Context, id string) (time.Duration, error) { got[name] <- id; return 0, nil }
+		}
+		defer start(t, l, policytest.Account, to("one"))()
+		defer start(t, other, ownerless, to("two"))()
+		nudge(t, l, "rq_222222", ownerless, time.Time{})
+		nudge(t, l, "rq_333333", policytest.Account, time.Time{})
+		nudge(t, other, "rq_444444", ownerless, time.Time{})
+		assert.ElementsMatch(t, []string{"rq_222222", "rq_444444"}, []string{<-got["two"], <-got["two"]})
+		assert.Equal(t, "rq_333333", <-got["one"])
+		assert.Empty(t, got["one"])
+		assert.Empty(t, got["two"])
+	})
 }
 
 func TestWorkWaitsForWhatIsInFlightAndNudgesOutliveIt(t *testing.T) {
-	url := fresh(t)
-	l := open(t, url, time.Now)
-	begun, finish, calls := make(chan string), make(chan struct{}), 0
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- l.Work(ctx, policytest.Account, ledger.Hands{Advance: func(ctx context.Context, id string) (time.Duration, error) {
-			calls++
-			begun <- id
-			<-finish
-			return 0, ctx.Err()
-		}})
-	}()
-	nudge(t, l, "rq_222222", policytest.Account, time.Time{})
-	assert.Equal(t, "rq_222222", <-begun)
-	cancel()
-	nudge(t, l, "rq_333333", policytest.Account, time.Time{})
-	assert.Empty(t, ended)
-	close(finish)
-	require.NoError(t, <-ended)
-	assert.Equal(t, 1, calls, "nothing new is begun meanwhile")
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.fresh(t)
+		l := open(t, url, time.Now)
+		begun, finish, calls := make(chan string), make(chan struct{}), 0
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- l.Work(ctx, policytest.Account, ledger.Hands{Advance: func(ctx context.Context, id string) (time.Duration, error) {
+				calls++
+				begun <- id
+				<-finish
+				return 0, ctx.Err()
+			}})
+		}()
+		nudge(t, l, "rq_222222", policytest.Account, time.Time{})
+		assert.Equal(t, "rq_222222", <-begun)
+		cancel()
+		nudge(t, l, "rq_333333", policytest.Account, time.Time{})
+		assert.Empty(t, ended)
+		close(finish)
+		require.NoError(t, <-ended)
+		assert.Equal(t, 1, calls, "nothing new is begun meanwhile")
 
-	defer start(t, l, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
-		begun <- id
-		return 0, nil
-	})()
-	assert.Equal(t, "rq_333333", <-begun, "what was not done is, and only that")
+		defer start(t, l, policytest.Account, func(_ context.Context, id string) (time.Duration, error) {
+			begun <- id
+			return 0, nil
+		})()
+		assert.Equal(t, "rq_333333", <-begun, "what was not done is, and only that")
+	})
 }
 
 func TestCloseStopsWork(t *testing.T) {
-	l := open(t, fresh(t), time.Now)
-	begun, ended := make(chan string), make(chan error, 1)
-	go func() {
-		ended <- l.Work(t.Context(), policytest.Account, ledger.Hands{Advance: func(_ context.Context, id string) (time.Duration, error) {
-			begun <- id
-			return 0, nil
-		}})
-	}()
-	nudge(t, l, "rq_222222", policytest.Account, time.Time{})
-	<-begun
-	require.NoError(t, l.Close())
-	require.NoError(t, <-ended)
+	onBoth(t, func(t *testing.T, on base) {
+		l := open(t, on.fresh(t), time.Now)
+		begun, ended := make(chan string), make(chan error, 1)
+		go func() {
+			ended <- l.Work(t.Context(), policytest.Account, ledger.Hands{Advance: func(_ context.Context, id string) (time.Duration, error) {
+				begun <- id
+				return 0, nil
+			}})
+		}()
+		nudge(t, l, "rq_222222", policytest.Account, time.Time{})
+		<-begun
+		require.NoError(t, l.Close())
+		require.NoError(t, <-ended)
+	})
 }
 
 // diary notes when a request was advanced, in seconds since the beginning.
@@ -248,53 +254,57 @@ func tell(t *testing.T, l *ledger.Ledger, id string) {
 }
 
 func TestEachHandGetsItsOwnJobs(t *testing.T) {
-	url := fresh(t)
-	l, door, worker := open(t, url, time.Now), open(t, url, time.Now), open(t, url, time.Now)
-	got := make(chan string, 9)
-	to := func(name string) hand {
-		return func(_ context.Context, id string) (time.Duration, error) { got <- name + " " + id; return 0, nil }
-	}
-	assert.Equal(t, policy.Internal, policy.KindOf(l.Work(t.Context(), policytest.Account, ledger.Hands{})))
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.fresh(t)
+		l, door, worker := open(t, url, time.Now), open(t, url, time.Now), open(t, url, time.Now)
+		got := make(chan string, 9)
+		to := func(name string) hand {
+			return func(_ context.Context, id string) (time.Duration, error) { got <- name + " " + id; return 0, nil }
+		}
+		assert.Equal(t, policy.Internal, policy.KindOf(l.Work(t.Context(), policytest.Account, ledger.Hands{})))
 
-	stop := startHands(t, worker, policytest.Account, ledger.Hands{Advance: to("advance")})
-	tell(t, l, "rq_told")
-	nudge(t, l, "rq_nudged", policytest.Account, time.Time{})
-	assert.Equal(t, "advance rq_nudged", <-got)
-	stop()
-	assert.Equal(t, 1, waiting(t, url, "tell"), "it waits for a door")
+		stop := startHands(t, worker, policytest.Account, ledger.Hands{Advance: to("advance")})
+		tell(t, l, "rq_told")
+		nudge(t, l, "rq_nudged", policytest.Account, time.Time{})
+		assert.Equal(t, "advance rq_nudged", <-got)
+		stop()
+		assert.Equal(t, 1, on.waiting(t, url, "tell"), "it waits for a door")
 
-	stop = startHands(t, door, policytest.Account, ledger.Hands{Tell: to("tell")})
-	assert.Equal(t, "tell rq_told", <-got)
-	nudge(t, l, "rq_other", policytest.Account, time.Time{})
-	tell(t, l, "rq_next")
-	assert.Equal(t, "tell rq_next", <-got)
-	stop()
-	assert.Equal(t, 1, waiting(t, url, "advance"), "it waits for a worker")
+		stop = startHands(t, door, policytest.Account, ledger.Hands{Tell: to("tell")})
+		assert.Equal(t, "tell rq_told", <-got)
+		nudge(t, l, "rq_other", policytest.Account, time.Time{})
+		tell(t, l, "rq_next")
+		assert.Equal(t, "tell rq_next", <-got)
+		stop()
+		assert.Equal(t, 1, on.waiting(t, url, "advance"), "it waits for a worker")
 
-	defer startHands(t, l, policytest.Account, ledger.Hands{Advance: to("advance"), Tell: to("tell")})()
-	assert.Equal(t, "advance rq_other", <-got)
-	tell(t, worker, "rq_last")
-	assert.Equal(t, "tell rq_last", <-got)
-	assert.Empty(t, got)
+		defer startHands(t, l, policytest.Account, ledger.Hands{Advance: to("advance"), Tell: to("tell")})()
+		assert.Equal(t, "advance rq_other", <-got)
+		tell(t, worker, "rq_last")
+		assert.Equal(t, "tell rq_last", <-got)
+		assert.Empty(t, got)
+	})
 }
 
 func TestOneHandDoesNotKeepTheOtherWaiting(t *testing.T) {
-	l := open(t, fresh(t), time.Now)
-	busy, free := make(chan string), make(chan struct{})
-	defer startHands(t, l, policytest.Account, ledger.Hands{
-		Advance: func(_ context.Context, id string) (time.Duration, error) { busy <- id; return 0, nil },
-		Tell:    func(_ context.Context, id string) (time.Duration, error) { busy <- id; <-free; return 0, nil },
-	})()
-	for i := range 11 {
-		tell(t, l, "rq_told"+strconv.Itoa(i))
-	}
-	for range 10 {
-		<-busy
-	}
-	nudge(t, l, "rq_nudged", policytest.Account, time.Time{})
-	assert.Equal(t, "rq_nudged", <-busy, "ten doors at work, and the workers of requests are free")
-	close(free)
-	assert.Equal(t, "rq_told10", <-busy)
+	onBoth(t, func(t *testing.T, on base) {
+		l := open(t, on.fresh(t), time.Now)
+		busy, free := make(chan string), make(chan struct{})
+		defer startHands(t, l, policytest.Account, ledger.Hands{
+			Advance: func(_ context.Context, id string) (time.Duration, error) { busy <- id; return 0, nil },
+			Tell:    func(_ context.Context, id string) (time.Duration, error) { busy <- id; <-free; return 0, nil },
+		})()
+		for i := range 11 {
+			tell(t, l, "rq_told"+strconv.Itoa(i))
+		}
+		for range 10 {
+			<-busy
+		}
+		nudge(t, l, "rq_nudged", policytest.Account, time.Time{})
+		assert.Equal(t, "rq_nudged", <-busy, "ten doors at work, and the workers of requests are free")
+		close(free)
+		assert.Equal(t, "rq_told10", <-busy)
+	})
 }
 
 func TestATellingThatIsPutOffComesAgain(t *testing.T) {
@@ -334,7 +344,7 @@ func TestWhatNoDoorHasFetchedIsForgotten(t *testing.T) {
 		}})()
 		time.Sleep(time.Second)
 		url := "sqlite:" + l.Path()
-		assert.Equal(t, 2, waiting(t, url, "tell"), "the new one, and another account's")
+		assert.Equal(t, 2, onSQLite.waiting(t, url, "tell"), "the new one, and another account's")
 		assert.Equal(t, 1, advanced, "nudges are not forgotten")
 		due, err := l.Notes(t.Context(), policy.ToldScope(policytest.Account), time.Now(), 9)
 		require.NoError(t, err)

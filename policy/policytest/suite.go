@@ -24,6 +24,9 @@ type Subject struct {
 	Nudges func(t *testing.T) int
 	// Told counts the nudges to doors that were not delivered yet.
 	Told func(t *testing.T) int
+	// OwnClock says that it has a clock of its own, as a database's server has;
+	// the one given to fresh decides nothing then.
+	OwnClock bool
 }
 
 // Ledger is the suite: it proves that ledgers keep the contract of
@@ -62,13 +65,14 @@ func Ledger(t *testing.T, fresh func(t *testing.T, now func() time.Time) Subject
 		{"a note waits for the change that tells of it", testNotesWait},
 		{"waiting ends when any handle commits", testAwait},
 		{"waiting ends with its context", testAwaitEnds},
-		{"the clock is the one given, in whole milliseconds", testNow},
+		{"the clock is the one that decides, in whole milliseconds", testNow},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			clock := NewClock()
 			b := &bench{clock: clock, Subject: fresh(t, clock.Now)}
 			b.l = b.Open(t)
+			b.began = b.now(t)
 			c.run(t, b)
 			b.whole(t)
 		})
@@ -80,6 +84,28 @@ type bench struct {
 	Subject
 	clock *Clock
 	l     policy.Ledger
+	began time.Time
+}
+
+func (b *bench) now(t *testing.T) time.Time {
+	t.Helper()
+	now, err := b.l.Now(t.Context())
+	require.NoError(t, err)
+	return now
+}
+
+// at checks a time that the ledger wrote when the clock stood at want, and gives
+// it back. A clock of its own has gone on since the case began, and no further.
+func (b *bench) at(t *testing.T, want, got time.Time) time.Time {
+	t.Helper()
+	if !b.OwnClock {
+		assert.Equal(t, want, got)
+		return got
+	}
+	assert.False(t, got.Before(b.began), "%s is before %s", got, b.began)
+	assert.False(t, got.After(b.now(t)), "%s is in the future", got)
+	assert.Equal(t, got.UTC().Truncate(time.Millisecond), got, "UTC, in whole milliseconds")
+	return got
 }
 
 // file stores a request with a nudge, as the service does.
@@ -240,7 +266,7 @@ func testRecords(t *testing.T, b *bench) {
 	require.Len(t, bodies, 3)
 	for i, r := range twice {
 		assert.Equal(t, policy.RecordBody{
-			Seq: int64(2 + i), At: at, Event: bodies[1+i].Event, By: Person("U1"), Request: r.ID, Rev: int64(2 + i),
+			Seq: int64(2 + i), At: b.at(t, at, bodies[1+i].At), Event: bodies[1+i].Event, By: Person("U1"), Request: r.ID, Rev: int64(2 + i),
 			Digest: r.Plan.Digest, Row: policy.RowHash(document(t, r)), Detail: map[string]string{"k": "v"},
 		}, bodies[1+i])
 		assert.Equal(t, int64(1), r.Seq, "a request keeps the number of the record that filed it")
@@ -260,9 +286,9 @@ func testAppend(t *testing.T, b *bench) {
 	}))
 	bodies := b.bodies(t)
 	require.Len(t, bodies, 3)
-	want := policy.RecordBody{Seq: 2, At: Start, Event: "test.refused", By: Agent("a"), Digest: "of what was shown"}
+	want := policy.RecordBody{Seq: 2, At: b.at(t, Start, bodies[1].At), Event: "test.refused", By: Agent("a"), Digest: "of what was shown"}
 	assert.Equal(t, want, bodies[1])
-	want.Seq, want.Request, want.Row = 3, r.ID, bodies[0].Row
+	want.Seq, want.At, want.Request, want.Row = 3, b.at(t, Start, bodies[2].At), r.ID, bodies[0].Row
 	assert.Equal(t, want, bodies[2])
 }
 

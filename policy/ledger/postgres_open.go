@@ -1,0 +1,64 @@
+package ledger
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/vpsguard/vpsguard/policy"
+)
+
+func isPostgres(raw string) bool {
+	scheme, _, ok := strings.Cut(raw, ":")
+	return ok && (scheme == "postgres" || scheme == "postgresql")
+}
+
+// parsePostgres reads a url as PostgreSQL's own programs do. It has to name host
+// and database, so that no variable of the environment decides which ledger it
+// is. What is wrong is told without repeating the url, nor what pgx says of it.
+func parsePostgres(raw string) (*pgxpool.Config, error) {
+	const right = "Write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with %%-codes for what is special in the password."
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, policy.Errorf(policy.Invalid, "the ledger's url cannot be read").WithHint(right)
+	}
+	named := u.Query()
+	switch {
+	case u.Host == "" && named.Get("host") == "":
+		return nil, policy.Errorf(policy.Invalid, "the ledger's url names no host").WithHint(right)
+	case strings.Trim(u.Path, "/") == "" && named.Get("dbname") == "" && named.Get("database") == "":
+		return nil, policy.Errorf(policy.Invalid, "the ledger's url names no database").WithHint(right)
+	}
+	config, err := pgxpool.ParseConfig(raw)
+	if err != nil {
+		return nil, policy.Errorf(policy.Invalid, "the ledger's url cannot be used as it is").
+			WithHint("Check its port and its parameters, and that the files which it names can be read.")
+	}
+	if !named.Has("pool_max_conns") {
+		config.MaxConns = postgresConns
+	}
+	config.MaxConns = max(config.MaxConns, postgresLeast)
+	if !named.Has("application_name") {
+		config.ConnConfig.RuntimeParams["application_name"] = "vpsguard"
+	}
+	if !named.Has("connect_timeout") {
+		config.ConnConfig.ConnectTimeout = connectWithin
+	}
+	return config, nil
+}
+
+// postgresPath names a database to people.
+func postgresPath(c *pgxpool.Config) string {
+	host := c.ConnConfig.Host
+	if !strings.HasPrefix(host, "/") { // otherwise the folder of a socket
+		host = net.JoinHostPort(host, strconv.Itoa(int(c.ConnConfig.Port)))
+	}
+	return policy.Clean("postgres://"+host+"/"+c.ConnConfig.Database, 200)
+}
+
+func (p *postgres) wants() string {
+	return "Check that the database's url is right, that it runs, and that it lets this user in and make tables."
+}
