@@ -46,14 +46,16 @@ type world struct {
 
 func newWorld(t testing.TB, o vpsfake.Options) *world {
 	t.Helper()
-	o.Token = testToken
+	if o.Token == "" {
+		o.Token = testToken
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	w := &world{fake: vpsfake.New(o), path: filepath.Join(t.TempDir(), "ledger.db")}
 	api := httptest.NewServer(w.fake)
 	t.Cleanup(api.Close)
-	w.env = append(bare(t), "VPSGUARD_API_URL="+api.URL+vpsfake.BasePath, "VPSGUARD_API_TOKEN="+testToken,
+	w.env = append(bare(t), "VPSGUARD_API_URL="+api.URL+vpsfake.BasePath, "VPSGUARD_API_TOKEN="+o.Token,
 		"VPSGUARD_DATABASE=sqlite:"+w.path, "VPSGUARD_POLL_EVERY=50ms", "VPSGUARD_API_TIMEOUT=1500ms", "VPSGUARD_ADDR=127.0.0.1:0")
 	return w
 }

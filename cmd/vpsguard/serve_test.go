@@ -5,12 +5,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -104,47 +102,6 @@ func TestServeTellsWhetherItIsReady(t *testing.T) {
 	assert.Equal(t, 0, stop())
 	assert.NotContains(t, log.String(), testToken)
 	assert.Contains(t, log.String(), "confirm=terminal", "start-up says which ways of confirming count")
-}
-
-// TestTheTokenIsToldToNobody has an API repeat the token in every answer, with
-// everything logged, and looks at all that comes out.
-func TestTheTokenIsToldToNobody(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, fast())
-	url, log, stop := serving(t, append(w.env, "VPSGUARD_LOG_LEVEL=debug"), "serve")
-	c, err := client.NewStreamableHttpClient(url + "/mcp")
-	require.NoError(t, err)
-	greet(t, c)
-	service, _ := w.service(t)
-	withPassphrase(t, service)
-	id := hold(t, service, "an API that echoes")
-	var all strings.Builder
-	for _, fault := range []string{vpsfake.EchoToken, vpsfake.HugeError, vpsfake.HTML} {
-		w.fake.Inject(vpsfake.Fault{Name: fault})
-		for _, name := range []string{"list_servers", "list_snapshots", "create_snapshot", "restore_snapshot"} {
-			text, out := tool(t, c, name, map[string]any{"server": "web-server-01", "snapshot_id": 801, "name": "x", "reason": "x"})
-			_, _ = fmt.Fprintln(&all, text, out)
-			text, out = tool(t, c, name, map[string]any{})
-			_, _ = fmt.Fprintln(&all, text, out)
-		}
-		out, said, _ := vpsguard(t, append(w.env, "VPSGUARD_LOG_LEVEL=debug"), "requests", "deny", id)
-		_, ready := get(t, url+"/readyz")
-		all.WriteString(out + said + ready)
-		w.fake.Heal()
-	}
-	assert.Equal(t, 0, stop())
-	all.WriteString(log.String())
-	assert.NotContains(t, all.String(), testToken)
-	assert.Contains(t, all.String(), "[token]", "it was there to be told")
-	files, err := filepath.Glob(w.path + "*")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		raw, err := os.ReadFile(file)
-		require.NoError(t, err)
-		assert.False(t, bytes.Contains(raw, []byte(testToken)), file)
-		assert.False(t, bytes.Contains(raw, []byte(testPassphrase)), file)
-	}
 }
 
 func TestServeKnowsItsHosts(t *testing.T) {
