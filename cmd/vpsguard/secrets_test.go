@@ -126,9 +126,10 @@ func noSecretIsTold(t *testing.T, format string) {
 	require.NoError(t, f.AwaitSockets(t.Context(), 2))
 	ada, grace := f.User(slackfake.Ada), f.User(slackfake.Grace)
 	id, card := asksFor(t, f, log)
-	agent, err := client.NewStreamableHttpClient(here + "/mcp")
-	require.NoError(t, err)
-	greet(t, agent)
+	operate, revoked := newToken(t, w.env, "secret-agent", "--role", "operate"), newToken(t, w.env, "gone")
+	_, _, code := vpsguard(t, w.env, "token", "revoke", "gone")
+	require.Zero(t, code)
+	agent := come(t, here, operate)
 	service, _ := w.service(t)
 	require.NoError(t, service.SetPassphrase(t.Context(), atTerminal(), "", secretPhrase))
 	var atMCP, atHTTP, atDesk strings.Builder
@@ -149,6 +150,10 @@ func noSecretIsTold(t *testing.T, format string) {
 				_, _ = fmt.Fprintln(&atMCP, text, out)
 			}
 		}
+		for _, wrong := range []string{revoked, operate[:40], secretToken} {
+			atHTTP.WriteString(post(t, here+"/mcp", wrong, request(1, "list_servers", nil)).body)
+		}
+		atHTTP.WriteString(post(t, here+"/mcp?access_token="+url.QueryEscape(operate), "", request(1, "list_servers", nil)).body)
 		for _, path := range []string{here + "/readyz", metricsURL.FindString(log.String())} {
 			_, body := get(t, path)
 			atHTTP.WriteString(body)
@@ -190,6 +195,7 @@ func noSecretIsTold(t *testing.T, format string) {
 		desk("requests", "deny", id)
 		desk("requests", "list")
 		desk("doctor")
+		desk("token", "list")
 		atDesk.WriteString(overStdin(t, w.env))
 		w.fake.Heal()
 	}
@@ -226,7 +232,7 @@ func noSecretIsTold(t *testing.T, format string) {
 
 	secrets := map[string]string{
 		"the bot token": secretBot, "the app token": secretApp, "the signing secret": testSecret, "the API token": secretToken,
-		"the passphrase": secretPhrase,
+		"the passphrase": secretPhrase, "a bearer token": operate, "a bearer token that was revoked": revoked,
 	}
 	told := map[string]string{
 		"the log": log.String(), "what MCP answers": atMCP.String(), "what /readyz and /metrics answer": atHTTP.String(),
