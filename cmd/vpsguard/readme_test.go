@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -113,4 +115,30 @@ func TestReadmeListsTheMetrics(t *testing.T) {
 		fmt.Fprintf(&b, "| `%s` (%s) | %s | %s | %s |\n", m.name, m.kind, strings.Join(labels, " "), m.of, m.help)
 	}
 	inReadme(t, "metrics", b.String())
+}
+
+// TestSecurityNamesRealTests: what holds a promise has to be there.
+func TestSecurityNamesRealTests(t *testing.T) {
+	root := filepath.Join("..", "..")
+	raw, err := os.ReadFile(filepath.Join(root, "SECURITY.md"))
+	require.NoError(t, err)
+	var tests strings.Builder
+	require.NoError(t, filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && d.Name() == "node_modules":
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		source, err := os.ReadFile(path)
+		tests.Write(source)
+		return err
+	}))
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)`").FindAllStringSubmatch(string(raw), -1)
+	require.Greater(t, len(named), 20)
+	for _, name := range named {
+		assert.True(t, strings.Contains(tests.String(), "\nfunc "+name[1]+"("), "SECURITY.md names %s, which is not there", name[1]) //nolint:testifylint // the sources would be printed
+	}
 }
