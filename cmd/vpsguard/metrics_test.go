@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
@@ -16,6 +20,8 @@ import (
 
 	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
 	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/policytest"
 	"github.com/vpsguard/vpsguard/slackbot/slackfake"
 )
 
@@ -174,5 +180,47 @@ func TestTheLedgersNumbersAreNeverOld(t *testing.T) {
 	for _, name := range []string{mOpen.name, mOldest.name, mHead.name, mQueue.name} {
 		assert.NotContains(t, body, name+" ")
 		assert.NotContains(t, body, name+"{")
+	}
+}
+
+// BenchmarkScrape reads the ledger each time: 20,000 closed requests, 100 held ones.
+func BenchmarkScrape(b *testing.B) {
+	url := "sqlite:" + b.TempDir() + "/ledger.db"
+	o := openBeside(b.Context(), func(ctx context.Context) (*ledger.Ledger, error) {
+		return ledger.Open(ctx, url, ledger.Options{Now: time.Now})
+	}, time.Now, slog.New(slog.DiscardHandler))
+	b.Cleanup(func() { _ = o.Close() })
+	const closed = 20_000
+	require.NoError(b, o.Change(b.Context(), func(ctx context.Context, tx policy.Tx) error {
+		for i := range closed + 100 {
+			r := policytest.Request("rq_" + strconv.Itoa(i))
+			r.ApproveBy = time.Now().Add(time.Hour)
+			if i < closed {
+				r.State, r.DueAt, r.EndedAt = policy.StateDone, time.Time{}, policytest.Start
+			}
+			if _, err := tx.Put(ctx, r, policytest.Held(r)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	m := newMetrics()
+	numbers := &ledgerNumbers{ledger: o, metrics: m}
+	m.registry.MustRegister(numbers)
+	listener, err := listenMetrics(b.Context(), "127.0.0.1:0")
+	require.NoError(b, err)
+	server := m.serve(listener)
+	b.Cleanup(func() { _ = server.Close() })
+	at := "http://" + listener.Addr().String() + "/metrics"
+	for b.Loop() {
+		numbers.mu.Lock()
+		numbers.at = time.Time{} // what it has read is old
+		numbers.mu.Unlock()
+		res, err := http.Get(at) //nolint:noctx // a benchmark's own server
+		require.NoError(b, err)
+		body, err := io.ReadAll(res.Body)
+		require.NoError(b, err)
+		require.NoError(b, res.Body.Close())
+		require.Contains(b, string(body), `vpsguard_requests_open{door="mcp",operation="other",state="held"} 100`)
 	}
 }
