@@ -54,18 +54,19 @@ func TestTheArrowsBetweenTheRooms(t *testing.T) {
 		ours []string
 		std  bool
 	}{
-		"policy":               {std: true},
-		"policy/operations":    {ours: []string{"policy", "apiclient"}},
-		"policy/ledger":        {ours: []string{"policy"}},
-		"policy/ledger/pgtest": {},
-		"policy/rules":         {ours: []string{"policy"}},
-		"policy/policytest":    {ours: []string{"policy"}},
-		"apiclient":            {},
-		"apiclient/vpsfake":    {std: true},
-		"tools":                {ours: []string{"policy"}},
-		"tools/bearer":         {ours: []string{"policy"}},
-		"slackbot":             {ours: []string{"policy"}},
-		"slackbot/slackfake":   {},
+		"policy":                  {std: true},
+		"policy/operations":       {ours: []string{"policy", "apiclient"}},
+		"policy/ledger":           {ours: []string{"policy"}},
+		"policy/ledger/pgtest":    {},
+		"policy/rules":            {ours: []string{"policy"}},
+		"policy/policytest":       {ours: []string{"policy"}},
+		"apiclient":               {},
+		"apiclient/vpsfake":       {std: true},
+		"tools":                   {ours: []string{"policy"}},
+		"tools/bearer":            {ours: []string{"policy"}},
+		"slackbot":                {ours: []string{"policy"}},
+		"slackbot/slackfake":      {},
+		"tools/bearer/issuertest": {},
 	}
 	backends := []string{"net/http", "database/sql", "log", "log/slog", "net", "os"}
 	for dir, files := range sources(t) {

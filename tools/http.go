@@ -16,6 +16,8 @@ import (
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
 	"golang.org/x/time/rate"
+
+	"github.com/vpsguard/vpsguard/policy"
 )
 
 // HTTPOptions are what a handler is made of.
@@ -30,6 +32,9 @@ type HTTPOptions struct {
 	// Before, where set, wraps what answers requests with a known Host and Origin: it tells
 	// who calls through their context, or refuses them. Nothing of a body was read by then.
 	Before func(next http.Handler) http.Handler
+	// Insufficient, where set, may answer a call of a tool that changes something, of a caller who
+	// may only read, as OAuth has it (RFC 6750, section 3.1); where it does not, it says false.
+	Insufficient func(w http.ResponseWriter, r *http.Request) bool
 	// Stateless keeps nothing between requests, as replicas need it. Clients
 	// before 2026-07-28 are then nameless, and cannot cancel by notification.
 	Stateless bool
@@ -126,6 +131,10 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		if !ok {
 			return
 		}
+		if d, ok := g.s.tools[toolOf(body)]; ok && d.Effect != policy.Read && g.Insufficient != nil &&
+			!g.s.Actor(r.Context(), "").Operates() && g.Insufficient(w, r) {
+			return
+		}
 		switch method := methodOf(body); {
 		case method == string(mcp.MethodNotificationCancelled) && g.stray(r.Header):
 			w.WriteHeader(http.StatusAccepted)
@@ -193,6 +202,20 @@ func methodOf(body []byte) string {
 	}
 	_ = json.Unmarshal(body, &m)
 	return m.Method
+}
+
+// toolOf reads which tool a body calls; "" for none.
+func toolOf(body []byte) string {
+	var m struct {
+		Method string `json:"method"`
+		Params struct {
+			Name string `json:"name"`
+		} `json:"params"`
+	}
+	if json.Unmarshal(body, &m) != nil || m.Method != string(mcp.MethodToolsCall) {
+		return ""
+	}
+	return m.Params.Name
 }
 
 // stray tells whether a request cannot say whose call it cancels. In mcp-go v1.2.1 calls without a session are known by their JSON-RPC id alone, so that

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/client/transport"
@@ -18,6 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/tools/bearer"
+	"github.com/vpsguard/vpsguard/tools/bearer/issuertest"
 )
 
 // request is a JSON-RPC request that calls a tool, as clients of 2026-07-28 send it.
@@ -183,7 +186,7 @@ func TestCallersOverHTTP(t *testing.T) {
 	assert.Equal(t, "Ada", listed.Tokens[0].For)
 	assert.Empty(t, listed.Tokens[0].Token)
 	doctor, _, _ := vpsguard(t, w.env, "doctor")
-	assert.Contains(t, doctor, "MCP over HTTP: callers need a token; what counts: 2 tokens")
+	assert.Contains(t, doctor, "tokens: callers over HTTP need one; what counts: 2 tokens")
 
 	for _, name := range []string{"ci-agent", "dashboard"} {
 		_, _, code = vpsguard(t, w.env, "token", "revoke", name)
@@ -250,5 +253,76 @@ func TestAReadOnlyProcessOffersReadsOnly(t *testing.T) {
 	}
 	got := post(t, url+"/mcp", token, request(1, "restore_snapshot", restore801))
 	assert.Contains(t, got.body, "error")
+	assert.Empty(t, w.fake.Mutations())
+}
+
+// TestCallersWhoSignIn goes the whole way with a real issuer, which is down when the server starts.
+func TestCallersWhoSignIn(t *testing.T) {
+	t.Parallel()
+	const audience = "https://vpsguard.example.com/mcp"
+	w := newWorld(t, fast())
+	idp := issuertest.New(t)
+	idp.Down(http.StatusServiceUnavailable)
+	w.env = append(w.env, "VPSGUARD_OIDC_ISSUER="+idp.URL, "VPSGUARD_OIDC_AUDIENCE="+audience, "VPSGUARD_PUBLIC_URL=https://vpsguard.example.com")
+	url, log, _ := serving(t, append(slices.Clone(w.env), "VPSGUARD_LOG_LEVEL=debug"), "serve")
+	token := func(scope string) string {
+		return idp.Token(map[string]any{
+			"iss": idp.URL, "aud": audience, "sub": "00u1", "exp": time.Now().Add(time.Hour).Unix(), "scope": scope, "preferred_username": "grace",
+		})
+	}
+	read, operate := token(bearer.ScopeRead), token(bearer.ScopeRead+" "+bearer.ScopeOperate)
+	got := post(t, url+"/mcp", operate, request(1, "list_servers", nil))
+	assert.Equal(t, http.StatusServiceUnavailable, got.status, "a good token is not called invalid")
+	assert.NotEmpty(t, got.header.Get("Retry-After"))
+	_, ready := get(t, url+"/readyz")
+	assert.Contains(t, ready, "ready, but the issuer cannot be asked right now")
+	doctor, _, code := vpsguard(t, w.env, "doctor")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, doctor, "sign-in: the issuer cannot be asked right now: ")
+	assert.Contains(t, doctor, "answers 503 Service Unavailable")
+	idp.Down(0)
+	require.True(t, assertEventually(func() bool {
+		return post(t, url+"/mcp", operate, request(1, "list_servers", nil)).status == http.StatusOK
+	}))
+	doctor, _, _ = vpsguard(t, w.env, "doctor")
+	assert.Contains(t, doctor, "sign-in: callers need a token of "+idp.URL+" for "+audience+" with the scope vpsguard:read or vpsguard:operate")
+	_, ready = get(t, url+"/readyz")
+	assert.Contains(t, ready, `"mcp":"ready, for whoever signs in at `+idp.URL+", and no token")
+
+	got = post(t, url+"/mcp", "", request(1, "list_servers", nil))
+	assert.Equal(t, http.StatusUnauthorized, got.status, "on this host too")
+	assert.Contains(t, got.header.Get("Www-Authenticate"), `resource_metadata="https://vpsguard.example.com/.well-known/oauth-protected-resource/mcp"`)
+	for _, path := range []string{"", "/mcp"} {
+		status, body := get(t, url+"/.well-known/oauth-protected-resource"+path)
+		assert.Equal(t, http.StatusOK, status)
+		assert.Contains(t, body, `"resource":"`+audience+`"`)
+		assert.Contains(t, body, idp.URL)
+	}
+
+	reader := come(t, url, read)
+	assert.NotContains(t, toolNames(t, reader), "restore_snapshot")
+	text, _ := tool(t, reader, "list_snapshots", nil)
+	assert.Contains(t, text, "pre-migration-snapshot")
+	for _, name := range []string{"restore_snapshot", "create_snapshot", "cancel_request"} {
+		got = post(t, url+"/mcp", read, request(1, name, restore801))
+		assert.Equal(t, http.StatusForbidden, got.status, name)
+		assert.Contains(t, got.header.Get("Www-Authenticate"), `error="insufficient_scope"`, name)
+		assert.Contains(t, got.header.Get("Www-Authenticate"), `scope="vpsguard:operate"`, name)
+	}
+	text, out := tool(t, come(t, url, operate), "restore_snapshot", restore801)
+	require.NotNil(t, out["request"], text)
+	id, _ := out["request"].(map[string]any)["id"].(string)
+	service, _ := w.service(t)
+	st, err := service.Show(t.Context(), id)
+	require.NoError(t, err)
+	assert.Equal(t, "oidc:"+idp.URL+"#00u1", st.Request.Actor.Subject)
+	assert.Equal(t, "grace", st.Request.Actor.Name)
+	assert.Equal(t, policy.RoleOperate, st.Request.Actor.Role)
+	raw, err := json.Marshal(st.Request)
+	require.NoError(t, err)
+	for _, secret := range []string{read, operate} {
+		_, claims, _ := strings.Cut(secret, ".")
+		assert.NotContains(t, log.String()+string(raw)+doctor+ready, claims)
+	}
 	assert.Empty(t, w.fake.Mutations())
 }

@@ -82,7 +82,7 @@ func TestFailures(t *testing.T) {
 	}{
 		{[]string{"serve"}, nil, 2, "VPSGUARD_API_TOKEN is not set"},
 		{[]string{"stdio"}, nil, 2, "VPSGUARD_API_TOKEN is not set"},
-		{[]string{"serve"}, []string{"VPSGUARD_API_TOKEN=x", "VPSGUARD_ADDR=0.0.0.0:8080"}, 2, "nothing would be served; make one (vpsguard token new NAME), use 127.0.0.1:8080"},
+		{[]string{"serve"}, []string{"VPSGUARD_API_TOKEN=x", "VPSGUARD_ADDR=0.0.0.0:8080"}, 2, "nothing would be served; make one (vpsguard token new NAME)"},
 		{[]string{"serve"}, []string{"VPSGUARD_API_TOKEN=x", "VPSGUARD_ADDR=:8080"}, 2, "nothing would be served"},
 		{[]string{"serve"}, []string{"VPSGUARD_API_TOKEN=x", "VPSGUARD_ADDR=192.0.2.1:8080"}, 2, "nothing would be served"},
 		{[]string{"requests", "list"}, nil, 1, "there is no ledger at"},

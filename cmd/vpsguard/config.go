@@ -33,6 +33,9 @@ type settings struct {
 	PublicURL   string `env:"PUBLIC_URL" about:"The URL at which clients reach serve, where that is not ADDR; its host is then accepted too." takes:"a URL without a path, such as https://vpsguard.example.com"`
 	MetricsAddr string `env:"METRICS_ADDR" about:"Where serve shows its metrics to Prometheus, at /metrics; nowhere unless set." takes:"a host and a port of this host, such as 127.0.0.1:9090"`
 
+	OIDCIssuer   string `env:"OIDC_ISSUER" about:"The OpenID issuer whose access tokens let callers in over HTTP, beside our own tokens." takes:"an https URL, or an http one on this host, letter by letter as the issuer calls itself"`
+	OIDCAudience string `env:"OIDC_AUDIENCE" about:"The audience that those tokens must be for." takes:"a text without blanks, such as https://vpsguard.example.com/mcp"`
+
 	Database string `env:"DATABASE" about:"Where requests and the audit are stored; a file in the user's state folder unless set." takes:"sqlite: and the path of a file, such as sqlite:/var/lib/vpsguard/ledger.db"`
 	ReadOnly bool   `env:"READ_ONLY, default=false" about:"Whether this process only reads: it files, approves and runs nothing." takes:"true or false"`
 
@@ -51,22 +54,6 @@ type settings struct {
 
 	LogLevel  string `env:"LOG_LEVEL, default=info" about:"How much is logged, on standard error." takes:"debug, info, warn or error"`
 	LogFormat string `env:"LOG_FORMAT, default=text" about:"How it is logged." takes:"text or json"`
-}
-
-// notInThisBuild are variables of parts that this build does not have. One that
-// is set stops start-up, lest somebody believes that it does something.
-var notInThisBuild = map[string]string{
-	"OIDC_ISSUER":   "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
-	"OIDC_AUDIENCE": "there is no sign-in yet; remove it and keep VPSGUARD_ADDR on 127.0.0.1",
-}
-
-// notHere says why a variable is not part of this build; "" where it is none of those.
-func notHere(name string) string {
-	key := strings.TrimPrefix(name, prefix)
-	if why := notInThisBuild[key]; why != "" {
-		return why
-	}
-	return notInThisBuild[strings.TrimSuffix(key, "_FILE")]
 }
 
 // variable is one environment variable as it is documented.
@@ -164,9 +151,6 @@ func known(env map[string]string) error {
 		if slices.Contains(names, name) {
 			continue
 		}
-		if why := notHere(name); why != "" {
-			return usagef("%s is not part of this build: %s", name, why)
-		}
 		if like := nearest(name, names); like != "" {
 			return usagef("%s is no variable of vpsguard; did you mean %s?", policy.Clean(name, 60), like)
 		}
@@ -232,6 +216,9 @@ func (s *settings) complete(environment []string) error {
 		}
 	}
 	if err := s.completeSlack(); err != nil {
+		return err
+	}
+	if err := s.completeIssuer(); err != nil {
 		return err
 	}
 	if s.Database != "" {

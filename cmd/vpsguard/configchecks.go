@@ -29,6 +29,8 @@ var checks = map[string]func(string) bool{
 	"ADDR":                 isAddress,
 	"PUBLIC_URL":           isOrigin,
 	"METRICS_ADDR":         func(v string) bool { return isAddress(v) && loopback(v) },
+	"OIDC_ISSUER":          isIssuer,
+	"OIDC_AUDIENCE":        policy.Plain,
 	"DATABASE":             isDatabase,
 	"READ_ONLY":            func(v string) bool { _, err := strconv.ParseBool(v); return err == nil },
 	"POLICY_FILE":          func(v string) bool { return !strings.ContainsRune(v, 0) }, // is looked at where it is read
@@ -83,6 +85,13 @@ func isOrigin(v string) bool {
 	u, err := url.Parse(v)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&
 		strings.Trim(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == ""
+}
+
+// isIssuer wants what others cannot answer for. A "#" would make its subjects ambiguous.
+func isIssuer(v string) bool {
+	u, err := url.Parse(v)
+	return err == nil && u.Host != "" && u.User == nil && !strings.ContainsAny(v, "?#") && policy.Plain(v) &&
+		(u.Scheme == "https" || u.Scheme == "http" && onLoopback(u))
 }
 
 // isDatabase wants a file: a database in memory would forget who agreed to what.

@@ -47,6 +47,7 @@ func (p *program) doctorCommand() *cobra.Command {
 		found := append([]finding{{"settings", findOK, "complete; what confirms: " + strings.Join(s.Confirm, ", "), ""}}, p.checkAPI(ctx, s)...)
 		found = append(found, p.checkRules(s)...)
 		found = append(found, p.checkLedger(ctx, s)...)
+		found = append(found, p.checkIssuer(ctx, s)...)
 		found = append(found, p.checkSlack(ctx, s)...)
 		found = append(found, p.checkMetrics(ctx, s))
 		wrong := 0

@@ -69,8 +69,6 @@ func (p *program) sandboxEnvironment(ctx context.Context) (settings, error) {
 	for name, value := range given {
 		if key := strings.TrimPrefix(name, prefix); slices.Contains(sandboxHonours, key) {
 			kept = append(kept, name+"="+value)
-		} else if notHere(name) != "" {
-			delete(given, name)
 		}
 	}
 	if err := known(given); err != nil {

@@ -20,9 +20,9 @@ const maxBody = 1 << 20
 
 func (p *program) serveCommand() *cobra.Command {
 	c := p.command("serve", "Serve MCP clients over HTTP at /mcp, and Slack",
-		"It listens on VPSGUARD_ADDR. /mcp takes callers with a token (vpsguard token new); as long\n"+
-			"as none was ever made, it takes all on this host, and nobody else. /slack/ is there where\n"+
-			"Slack signs what it sends (VPSGUARD_SLACK_SIGNING_SECRET). /healthz tells that it runs,\n"+
+		"It listens on VPSGUARD_ADDR. /mcp takes callers with a token (vpsguard token new, or of\n"+
+			"VPSGUARD_OIDC_ISSUER); as long as none was ever made, it takes all on this host, and nobody\n"+
+			"else. /slack/ is there where Slack signs what it sends (VPSGUARD_SLACK_SIGNING_SECRET). /healthz tells that it runs,\n"+
 			"/readyz which part is not ready. /metrics has an address of its own,\n"+
 			"VPSGUARD_METRICS_ADDR.",
 		"  VPSGUARD_API_TOKEN_FILE=~/.vps-token vpsguard serve", noArguments)
@@ -98,7 +98,7 @@ func (p *program) checkServe(ctx context.Context) error {
 }
 
 func errBeyond() error {
-	return usagef("VPSGUARD_ADDR is reachable from other hosts, where /mcp takes nobody without a token, and none was ever made, so nothing would be served; make one (vpsguard token new NAME), use 127.0.0.1:8080, or set VPSGUARD_SLACK_SIGNING_SECRET to serve Slack there")
+	return usagef("VPSGUARD_ADDR is reachable from other hosts, where /mcp takes nobody without a token, and none was ever made, so nothing would be served; make one (vpsguard token new NAME), set VPSGUARD_OIDC_ISSUER, use 127.0.0.1:8080, or set VPSGUARD_SLACK_SIGNING_SECRET to serve Slack there")
 }
 
 // listen opens the port, and looks again whether only this host reaches it,
@@ -148,8 +148,9 @@ func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Liste
 // routes are what is served over HTTP.
 func (st *station) routes() http.Handler {
 	mux := http.NewServeMux()
-	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody, Before: st.mcp.Before}
+	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody, Before: st.mcp.Before, Insufficient: st.mcp.Insufficient}
 	mux.Handle("/mcp", st.tools.Handler(options))
+	st.mcp.Mount(mux)
 	if len(st.settings.slackSecrets()) > 0 && st.slack != nil {
 		mux.Handle("/slack/", st.slack.Handler())
 	}

@@ -32,8 +32,9 @@ type station struct {
 	rules    *rulebook     // nil where there are none
 	slack    *slackbot.Bot // nil where the Slack door is closed
 	tokens   *bearer.Tokens
-	beyond   bool // other hosts reach it, so that MCP takes callers with a credential only
-	looked   look // at what is ready
+	issuer   *bearer.Issuer // nil where there is none
+	beyond   bool           // other hosts reach it, so that MCP takes callers with a credential only
+	looked   look           // at what is ready
 
 	work     context.Context // of what goes on in the background
 	stopWork context.CancelFunc

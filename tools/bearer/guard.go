@@ -1,6 +1,7 @@
 package bearer
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -28,6 +29,9 @@ const (
 // Options are what a [Guard] is made of.
 type Options struct {
 	Tokens *Tokens
+	Issuer *Issuer // nil where there is none
+	// Resource is the URL of the door as clients know it (RFC 8707), where there is an issuer.
+	Resource string
 	// Open tells whether a request without a credential is let through as long as there is no
 	// kind of credential in use: one that only this host can have sent. Others find nothing then.
 	Open func(*http.Request) bool
@@ -60,6 +64,8 @@ type refusal struct {
 	status  int
 	kind    string // the error code of RFC 6750, section 3.1; "" where there was no token
 	message string
+	scope   string        // that is needed; "" for all that there are
+	log     string        // what the log is told instead of the message; may be empty
 	wait    time.Duration // when to come back; 0 where that is not known
 }
 
@@ -105,13 +111,16 @@ func (g *Guard) admit(r *http.Request) (actor policy.Actor, known bool, no *refu
 	if wait > 0 {
 		return actor, false, &refusal{status: http.StatusTooManyRequests, message: "too many tokens were refused; try again later", wait: wait}
 	}
-	g.Log.InfoContext(r.Context(), "a token was refused", "from", from, "why", no.message)
+	g.Log.InfoContext(r.Context(), "a token was refused", "from", from, "why", cmp.Or(no.log, no.message))
 	return actor, false, no
 }
 
 // anonymous tells whether a request without a credential is let through.
 func (g *Guard) anonymous(r *http.Request) *refusal {
-	use, err := g.Tokens.InUse(r.Context())
+	use, err := g.Issuer != nil, error(nil)
+	if !use {
+		use, err = g.Tokens.InUse(r.Context())
+	}
 	switch {
 	case err != nil:
 		return unavailable(err)
@@ -127,6 +136,9 @@ func (g *Guard) anonymous(r *http.Request) *refusal {
 // identify tells whose a token is. Where look is false, nobody is asked who could be
 // kept busy by it.
 func (g *Guard) identify(ctx context.Context, secret string, look bool) (policy.Actor, *refusal) {
+	if g.Issuer != nil && !strings.HasPrefix(secret, tokenPrefix) {
+		return g.Issuer.identify(ctx, secret)
+	}
 	found, ok, err := g.Tokens.Find(ctx, secret, look)
 	switch {
 	case err != nil:
@@ -225,6 +237,12 @@ func (g *Guard) challenge(no refusal) string {
 	if no.kind != "" {
 		// RFC 6750, section 3: printable ASCII without quotes and backslashes.
 		parts = append(parts, `error="`+no.kind+`"`, `error_description="`+no.message+`"`)
+	}
+	if g.Issuer != nil {
+		// All scopes unless one is missing: a client that asked for less would never be offered
+		// what it could ask more for.
+		scope := cmp.Or(no.scope, ScopeRead+" "+ScopeOperate)
+		parts = append(parts, `scope="`+scope+`"`, `resource_metadata="`+g.metadataURL()+`"`)
 	}
 	return "Bearer " + strings.Join(parts, ", ")
 }
