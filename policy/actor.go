@@ -69,6 +69,8 @@ type Call struct {
 	Actor     Actor
 	Operation string
 	Arguments json.RawMessage // a JSON object, or empty for none
+	Asks      bool            // the client can show its user a [Form]
+	Answer    *FormAnswer     // what it says that came of one; nil where it says nothing
 	Place     string          // where the door was called, in its own words, at most 500 bytes; decides nothing
 	At        time.Time       // filled in by [Service.Call]: the clock that decides
 	// News is told how the request stands while the call waits for it: at first, at

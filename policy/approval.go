@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 )
 
@@ -39,7 +40,7 @@ func (w Way) Says() string {
 	case WayTerminal:
 		return "a person at the host's terminal"
 	case WayElicitation:
-		return "the person in front of this client, in a form"
+		return "the person in front of the client that asked, in a form there"
 	default:
 		return "nobody"
 	}
@@ -69,6 +70,7 @@ type Verdict struct {
 	Proof  map[string]string // what the door has, such as team, user, channel and message in Slack
 	// Secret is the passphrase, for [WayTerminal]. It is checked here and never stored.
 	Secret string
+	form   *formState // that was answered, for [WayElicitation]; no door can make one
 }
 
 // Approval is one person's verdict as it is stored.
@@ -100,6 +102,14 @@ type Conditions struct {
 	Rules         []string      `json:"rules,omitempty"`          // which rules said so
 	Hash          string        `json:"hash,omitempty"`           // of the rules that were in force
 	Refused       string        `json:"refused,omitempty"`        // a rule's sentence, where it may not be asked at all
+}
+
+// by leaves out the ways by which nobody could agree to what an actor asks for: a
+// form is answered where it was asked for, by whoever asked, who is on no list.
+func (c Conditions) by(a Actor) []Way {
+	return slices.DeleteFunc(slices.Clone(c.Ways), func(w Way) bool {
+		return w == WayElicitation && (a.Door != DoorMCP || c.NotRequester || len(c.Approvers) > 0)
+	})
 }
 
 // floorRule is the name of the rule that always holds.

@@ -114,7 +114,11 @@ func (s *Service) asked(ctx context.Context, id string) ([]string, error) {
 // approver's; at the terminal it takes no passphrase.
 func (s *Service) Deny(ctx context.Context, id string, v Verdict) (Request, error) {
 	err := s.mayDecide(v)
-	if err == nil && v.Way != WayTerminal {
+	switch {
+	case err != nil || v.Way == WayTerminal:
+	case v.Way == WayElicitation: // a client that declines may have shown no prompt
+		err = errNobody()
+	default:
 		_, err = s.vouch(ctx, v.Way, v.By, nil)
 	}
 	if err != nil {

@@ -35,7 +35,7 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 	if impossible != nil {
 		return r, false, impossible
 	}
-	r.Conditions, err = s.judge(ctx, Facts{op.Descriptor, c.Actor, plan, r.Reason, c.At})
+	r.Conditions, err = s.conditions(ctx, Facts{op.Descriptor, c.Actor, plan, r.Reason, c.At})
 	if err != nil {
 		return r, false, err
 	}
@@ -70,12 +70,28 @@ func (s *Service) judge(ctx context.Context, f Facts) (Conditions, error) {
 		return c, Errorf(Forbidden, "the rules want a safety copy before this: %s", strings.Join(c.Asked(), "; ")).
 			WithHint("Ask again with one.")
 	case c.Approvals > 0 && len(s.Ways) == 0:
-		return c, Errorf(Forbidden, "this vpsguard is set up so that nobody can confirm; nothing that needs a person can be asked for").
-			WithHint("The operator can name a way to confirm in VPSGUARD_CONFIRM.")
+		return c, errNoWay()
 	case c.Approvals > 0:
 		c.Ways = slices.Clone(s.Ways)
 	}
 	return c, nil
+}
+
+// conditions are those under which something may be asked for, with the ways by
+// which somebody could agree to it.
+func (s *Service) conditions(ctx context.Context, f Facts) (Conditions, error) {
+	c, err := s.judge(ctx, f)
+	if err == nil && c.Approvals > 0 {
+		if c.Ways = c.by(f.Actor); len(c.Ways) == 0 {
+			err = errNoWay()
+		}
+	}
+	return c, err
+}
+
+func errNoWay() error {
+	return Errorf(Forbidden, "this vpsguard is set up so that nobody can confirm this; it cannot be asked for").
+		WithHint("The operator can name a way to confirm in VPSGUARD_CONFIRM.")
 }
 
 // fileIn puts the request, unless it repeats one or may not be asked now.

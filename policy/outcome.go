@@ -37,6 +37,7 @@ type Standing struct {
 	Now      time.Time
 	Again    bool     // the call repeated this request; nothing new was filed
 	Note     string   // one sentence about this call, where it needs one
+	Form     *Form    // to be shown to the caller's user; nil mostly
 	Agreed   int      // different people whose approvals count so far
 	WaitsFor []string // ids of the requests that keep it from starting
 	Others   []string // ids of the other open requests on its server

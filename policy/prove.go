@@ -32,7 +32,9 @@ func (s *Service) prove(ctx context.Context, v Verdict, among []string) (a Assur
 		as, err := s.vouch(ctx, v.Way, v.By, among)
 		return Verified, as, err
 	case WayElicitation:
-		// No door of this build vouches for this one.
+		if v.form != nil { // opened and spent, see [Service.formAnswered]
+			return Claimed, nil, nil
+		}
 	}
 	return AssuranceNone, nil, errNobody()
 }

@@ -30,6 +30,9 @@ type Config struct {
 	Person func(Actor) string
 	// Passphrase checks a passphrase against its stored hash, slowly.
 	Passphrase PassphraseHash
+	// StateKey seals the forms of [WayElicitation]: 32 bytes, the same in every
+	// process on the ledger. nil means that the ledger keeps one.
+	StateKey []byte
 	// Random fills with uniform random bytes.
 	Random func([]byte)
 
@@ -74,6 +77,9 @@ type Service struct {
 // operation is not whole, so that a mistake stops start-up.
 func NewService(c Config) (*Service, error) {
 	s := &Service{Config: c, byName: map[string]Operation{}, busy: map[string]bool{}, looked: map[string]time.Time{}}
+	if n := len(c.StateKey); n != 0 && n != keyBytes {
+		return nil, Errorf(Invalid, "the key for forms has %d bytes, not %d", n, keyBytes)
+	}
 	for _, op := range append(slices.Clone(c.Operations), s.requestCalls()...) {
 		acts := op.Plan != nil && op.Apply != nil && op.Look != nil
 		switch {
@@ -110,22 +116,29 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 	case len(c.Place) > mostPlace:
 		return Outcome{}, Errorf(Internal, "a door described where it was called in %d bytes", len(c.Place))
 	}
-	if op.Effect != Read && s.ReadOnly {
-		return Outcome{}, Errorf(Forbidden, "this vpsguard is read-only; it cannot %s", c.Operation).
-			WithHint("Ask the operator; reads work.")
-	}
-	if op.Effect != Read && !c.Actor.Operates() {
-		return Outcome{}, errReader()
-	}
 	if c.At, err = s.Ledger.Now(ctx); err != nil {
 		return Outcome{}, err
+	}
+	if op.Effect != Read && (s.ReadOnly || !c.Actor.Operates()) {
+		if c.Answer != nil { // to a form from before: refused like this call, and recorded
+			_, _, _ = s.formAnswered(ctx, c, args)
+		}
+		if s.ReadOnly {
+			return Outcome{}, Errorf(Forbidden, "this vpsguard is read-only; it cannot %s", c.Operation).
+				WithHint("Ask the operator; reads work.")
+		}
+		return Outcome{}, errReader()
 	}
 	if op.Answer != nil {
 		return op.Answer(ctx, c, args)
 	}
-	r, again, err := s.file(ctx, op, c, args)
+	r, again, note, err := s.filed(ctx, op, c, args)
 	if err != nil {
 		return Outcome{}, err
+	}
+	form, err := s.form(ctx, c, args, r)
+	if err != nil { // it waits all the same
+		note = "no form can be shown now: " + Public(err).Message
 	}
 	wait := args.Flag("wait", false)
 	if r.State == StateApproved && !r.Effect.Destroys() {
@@ -139,7 +152,11 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 	if wait {
 		s.awaitEnd(ctx, c, r.ID, maxWait)
 	}
-	return s.outcome(ctx, c, r.ID, again)
+	out, err := s.outcome(ctx, c, r.ID, again)
+	if err == nil {
+		out.Standing.Note, out.Standing.Form = note, form
+	}
+	return out, err
 }
 
 // Foresee plans a call and judges it as [Service.Call] would, and files nothing.
@@ -165,7 +182,7 @@ func (s *Service) Foresee(ctx context.Context, c Call) (Facts, Conditions, error
 		return Facts{}, Conditions{}, err
 	}
 	f := Facts{op.Descriptor, c.Actor, plan.sealed(account, op.Descriptor, now), args.Text("reason"), now}
-	conditions, err := s.judge(ctx, f)
+	conditions, err := s.conditions(ctx, f)
 	return f, conditions, err
 }
 

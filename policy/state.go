@@ -61,6 +61,7 @@ const (
 	EventRefused           Event = "approval.refused"
 	EventRules             Event = "rules.loaded"
 	EventLate              Event = "operation.answered_late" // an answer that changes nothing any more
+	EventStateKey          Event = "state_key.made"          // what seals the forms of [WayElicitation]
 	EventPassphraseSet     Event = "passphrase.set"
 	EventPassphraseChanged Event = "passphrase.changed"
 	EventPassphraseAsked   Event = "passphrase.asked"

@@ -15,7 +15,9 @@ import (
 
 // answer is the one handler of all tools.
 func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
-	result, failed := s.call(ctx, s.tools[req.Params.Name], policy.Call{Arguments: arguments(req), News: s.progress(ctx, req)})
+	result, failed := s.call(ctx, s.tools[req.Params.Name], policy.Call{
+		Arguments: arguments(req), News: s.progress(ctx, req), Asks: canAsk(ctx), Answer: formAnswer(ctx, req),
+	})
 	if failed != nil {
 		return s.failed(failed), nil
 	}
@@ -32,6 +34,8 @@ func (s *Server) call(ctx context.Context, d policy.Descriptor, c policy.Call) (
 	var result *mcp.CallToolResult
 	switch {
 	case err != nil:
+	case out.Standing != nil && out.Standing.Form != nil:
+		return s.ask(ctx, d, c, *out.Standing)
 	case out.Listing != nil && d.Rows != "":
 		result, err = s.listing(d, *out.Listing)
 	case out.Standing != nil && d.Rows == "":

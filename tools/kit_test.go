@@ -56,6 +56,8 @@ type house struct {
 	service *policy.Service
 	server  *tools.Server
 	log     *syncBuffer
+
+	operations []policy.Operation // for a second process
 }
 
 const passphrase = "correct horse battery"
@@ -116,10 +118,11 @@ func build(t testing.TB, edits ...func(*setup)) *house {
 		require.NoError(t, err)
 		s.policy.Operations = append(operations.Catalogue(api), s.policy.Operations...)
 	}
+	h.operations = s.policy.Operations
 	var err error
 	h.service, err = policy.NewService(s.policy)
 	require.NoError(t, err)
-	if !s.policy.ReadOnly {
+	if set, _ := h.service.HasPassphrase(t.Context()); !set && !s.policy.ReadOnly {
 		require.NoError(t, h.service.SetPassphrase(t.Context(), policytest.Person("operator"), "", passphrase))
 	}
 	h.server, err = tools.New(h.service, s.tools)

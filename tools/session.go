@@ -1,6 +1,11 @@
 package tools
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
 	"sync"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -10,14 +15,19 @@ import (
 var (
 	_ server.SessionWithClientInfo      = (*stdioSession)(nil)
 	_ server.SessionWithProtocolVersion = (*stdioSession)(nil)
+	_ server.SessionWithElicitation     = (*stdioSession)(nil)
 )
 
 // stdioSession is what the library keeps of the one client on stdio.
 type stdioSession struct {
 	notes chan mcp.JSONRPCNotification  // of the library's
 	now   func(mcp.JSONRPCNotification) // writes one at once
+	ask   func(mcp.JSONRPCRequest)      // sends the client a request
+	over  chan struct{}                 // closed when nothing comes from the client any more
 
 	mu      sync.Mutex
+	asked   int64                   // how many requests were sent to the client
+	waiting map[string]chan message // for its answers, by the id as it was sent
 	ready   bool
 	info    mcp.Implementation
 	can     mcp.ClientCapabilities
@@ -84,4 +94,54 @@ func (s *stdioSession) ProtocolVersion() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.version
+}
+
+// RequestElicitation asks the client to show a form, and waits for the answer.
+// Where the wait ends first, the client is told that it may close the form.
+func (s *stdioSession) RequestElicitation(ctx context.Context, request mcp.ElicitationRequest) (*mcp.ElicitationResult, error) {
+	s.mu.Lock()
+	s.asked++
+	id, answer := s.asked, make(chan message, 1)
+	key := strconv.FormatInt(id, 10)
+	s.waiting[key] = answer
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.waiting, key)
+	}()
+	s.ask(mcp.JSONRPCRequest{
+		JSONRPC: mcp.JSONRPC_VERSION, ID: mcp.NewRequestId(id), Params: request.Params,
+		Request: mcp.Request{Method: string(mcp.MethodElicitationCreate)},
+	})
+	select {
+	case m := <-answer:
+		if m.Error != nil {
+			return nil, fmt.Errorf("the client answered with an error: %.200s", m.Error)
+		}
+		var result mcp.ElicitationResult
+		if err := json.Unmarshal(m.Result, &result); err != nil {
+			return nil, fmt.Errorf("reading the client's answer: %w", err)
+		}
+		return &result, nil
+	case <-s.over:
+		return nil, errors.New("the client says nothing any more")
+	case <-ctx.Done():
+		s.now(mcp.JSONRPCNotification{JSONRPC: mcp.JSONRPC_VERSION, Notification: mcp.Notification{
+			Method: string(mcp.MethodNotificationCancelled),
+			Params: mcp.NotificationParams{AdditionalFields: map[string]any{"requestId": id, "reason": "nobody waits for it any more"}},
+		}})
+		return nil, ctx.Err()
+	}
+}
+
+// deliver hands an answer to whoever waits for it; one to what was never asked,
+// or was answered already, goes nowhere.
+func (s *stdioSession) deliver(m message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if waits := s.waiting[string(m.ID)]; waits != nil {
+		delete(s.waiting, string(m.ID))
+		waits <- m
+	}
 }

@@ -21,8 +21,8 @@ const (
 	mostIdle    = 4       // goroutines that are kept for the next call
 )
 
-// Stdio serves one client: a message a line on in, and nothing but answers on
-// out, each written whole. It returns nil when in has ended or ctx is done, and
+// Stdio serves one client: a message a line on in, and nothing but answers, and
+// forms for clients that show them, on out, each written whole. It returns nil when in has ended or ctx is done, and
 // out's error when it cannot be written to. Before it returns, calls in flight
 // are answered: all of them after the end of in; after the end of ctx those
 // that only read or wait are ended a moment later. A read of in that never
@@ -35,7 +35,10 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 	session := &stdioSession{
 		notes: make(chan mcp.JSONRPCNotification, 100),
 		now:   func(n mcp.JSONRPCNotification) { c.frames.write(n, nil) },
+		ask:   func(r mcp.JSONRPCRequest) { c.frames.write(r, nil) },
+		over:  make(chan struct{}), waiting: map[string]chan message{},
 	}
+	c.session = session
 	work, endWork := context.WithCancel(s.mcp.WithContext(context.WithoutCancel(ctx), session))
 	defer endWork()
 	streams, endStreams := context.WithCancel(work)
@@ -48,6 +51,7 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 
 	err := c.read(ctx, in)
 	endStreams()
+	close(session.over)
 	impatient := context.AfterFunc(ctx, func() {
 		select {
 		case <-time.After(grace):
@@ -67,6 +71,7 @@ func (s *Server) Stdio(ctx context.Context, in io.Reader, out io.Writer) error {
 type conn struct {
 	s             *Server
 	frames        *frames
+	session       *stdioSession
 	work, streams context.Context
 	calls         sync.WaitGroup
 	slots         chan struct{} // one for each call
@@ -170,7 +175,8 @@ func (c *conn) take(ctx context.Context, line []byte) {
 		return
 	}
 	switch id := string(m.ID); {
-	case m.Method == "" && (m.Result != nil || m.Error != nil): // an answer to what was never asked
+	case m.Method == "" && (m.Result != nil || m.Error != nil):
+		c.session.deliver(m)
 	case m.Method == string(mcp.MethodNotificationCancelled):
 		c.cancel(string(m.Params.RequestID))
 	case id == "" || id == "null":

@@ -40,7 +40,8 @@ type settings struct {
 	ReadOnly bool   `env:"READ_ONLY, default=false" about:"Whether this process only reads: it files, approves and runs nothing." takes:"true or false"`
 
 	PolicyFile    string        `env:"POLICY_FILE" about:"The file with the operator's rules, which ask for more than one confirmation, or forbid." takes:"the path of a file"`
-	Confirm       []string      `env:"CONFIRM" about:"Which ways of confirming count; terminal unless set, and slack too where Slack is set up." takes:"slack and terminal with a comma between, one of them, or none where nobody may confirm anything"`
+	Confirm       []string      `env:"CONFIRM" about:"Which ways of confirming count; terminal unless set, and slack too where Slack is set up." takes:"slack, terminal and elicitation (forms in MCP clients; no proof), with commas between, or none where nobody may confirm anything"`
+	StateKey      secret        `env:"STATE_KEY" about:"The key that seals the forms of elicitation, the same for all processes on a ledger; unless set, the ledger keeps one." takes:"32 random bytes in hex or base64"`
 	ApproveWithin time.Duration `env:"APPROVE_WITHIN, default=30m" about:"How long a request waits for people." takes:"a duration from 1s to 24h, such as 30m"`
 	StartWithin   time.Duration `env:"START_WITHIN, default=10m" about:"How long an approved request may wait for its start." takes:"a duration from 1s to 24h, such as 10m"`
 	PollEvery     time.Duration `env:"POLL_EVERY, default=10s" about:"How often an accepted create or restore is looked at." takes:"a duration from 50ms to 10m, such as 10s"`

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -85,7 +87,9 @@ func TestWrongConfigurations(t *testing.T) {
 		"CONFIRM=" + leak,
 		"CONFIRM=terminal,none",
 		"CONFIRM=slack,slack",
-		"CONFIRM=elicitation",
+		"CONFIRM=elicitation,none",
+		"STATE_KEY=" + leak,
+		"STATE_KEY=" + strings.Repeat("ab", 31),
 		"APPROVE_WITHIN=-1m",
 		"START_WITHIN=10 minutes",
 		"POLL_EVERY=1ns",
@@ -183,6 +187,29 @@ func TestTheSettingsForSlack(t *testing.T) {
 	s, err = load(t.Context(), append(slack, "VPSGUARD_SLACK_SIGNING_SECRET="+one+", "+two))
 	require.NoError(t, err)
 	assert.Equal(t, []string{one, two}, s.slackSecrets(), "two while it is changed")
+}
+
+func TestElicitationCountsOnlyWhereItIsWritten(t *testing.T) {
+	t.Parallel()
+	s, err := load(t.Context(), []string{"HOME=/home/ada"})
+	require.NoError(t, err)
+	assert.Equal(t, []policy.Way{policy.WayTerminal}, s.ways())
+	assert.Len(t, checkSettings(s), 1)
+
+	key := strings.Repeat("K", 32)
+	for _, text := range []string{
+		hex.EncodeToString([]byte(key)), base64.StdEncoding.EncodeToString([]byte(key)), base64.RawURLEncoding.EncodeToString([]byte(key)),
+	} {
+		s, err = load(t.Context(), []string{"HOME=/home/ada", "VPSGUARD_CONFIRM=terminal, elicitation", "VPSGUARD_STATE_KEY=" + text})
+		require.NoError(t, err)
+		got, _ := sealKey(s.StateKey.Reveal())
+		assert.Equal(t, key, string(got))
+	}
+	assert.Equal(t, []policy.Way{policy.WayTerminal, policy.WayElicitation}, s.ways())
+	found := checkSettings(s)
+	require.Len(t, found, 2)
+	assert.Equal(t, findWarning, found[1].State)
+	assert.Contains(t, found[1].Found, "no proof")
 }
 
 func TestAWrongConfigurationStopsEveryCommand(t *testing.T) {

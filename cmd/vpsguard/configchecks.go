@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/base64"
+	"encoding/hex"
 	"net"
 	"net/url"
 	"regexp"
@@ -35,6 +37,7 @@ var checks = map[string]func(string) bool{
 	"READ_ONLY":            func(v string) bool { _, err := strconv.ParseBool(v); return err == nil },
 	"POLICY_FILE":          func(v string) bool { return !strings.ContainsRune(v, 0) }, // is looked at where it is read
 	"CONFIRM":              isConfirm,
+	"STATE_KEY":            func(v string) bool { _, ok := sealKey(v); return ok },
 	"APPROVE_WITHIN":       between(time.Second, 24*time.Hour),
 	"START_WITHIN":         between(time.Second, 24*time.Hour),
 	"POLL_EVERY":           between(50*time.Millisecond, 10*time.Minute),
@@ -52,8 +55,6 @@ var checks = map[string]func(string) bool{
 // and what to use in its place.
 func later(key, value string) (part, use string) {
 	switch {
-	case key == "CONFIRM" && strings.Contains(value, "elicitation"):
-		return "elicitation", "terminal"
 	case key == "DATABASE" && (strings.HasPrefix(value, "postgres:") || strings.HasPrefix(value, "postgresql:")):
 		return "PostgreSQL", "sqlite: and the path of a file"
 	default:
@@ -106,8 +107,21 @@ func isConfirm(v string) bool {
 		ways[i] = strings.TrimSpace(way)
 	}
 	slices.Sort(ways)
-	known := !slices.ContainsFunc(ways, func(w string) bool { return w != "terminal" && w != "slack" })
+	known := !slices.ContainsFunc(ways, func(w string) bool { return w != "terminal" && w != "slack" && w != "elicitation" })
 	return known && len(slices.Compact(ways)) == len(ways) || slices.Equal(ways, []string{"none"})
+}
+
+// sealKey reads 32 bytes in hex or base64.
+func sealKey(v string) (key []byte, ok bool) {
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString,
+		base64.URLEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if key, err := decode(v); err == nil && len(key) == 32 {
+			return key, true
+		}
+	}
+	return nil, false
 }
 
 func begins(with string) func(string) bool {

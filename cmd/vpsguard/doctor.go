@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (p *program) doctorCommand() *cobra.Command {
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), 2*time.Minute)
 		defer cancel()
-		found := append([]finding{{"settings", findOK, "complete; what confirms: " + strings.Join(s.Confirm, ", "), ""}}, p.checkAPI(ctx, s)...)
+		found := append(checkSettings(s), p.checkAPI(ctx, s)...)
 		found = append(found, p.checkRules(s)...)
 		found = append(found, p.checkLedger(ctx, s)...)
 		found = append(found, p.checkIssuer(ctx, s)...)
@@ -82,6 +83,21 @@ func (p *program) printFindings(found []finding) error {
 	}
 	return nil
 }
+
+// checkSettings says which ways of confirming count, and what one of them is worth.
+func checkSettings(s settings) []finding {
+	out := []finding{{"settings", findOK, "complete; what confirms: " + strings.Join(s.Confirm, ", "), ""}}
+	if slices.Contains(s.ways(), policy.WayElicitation) {
+		out = append(out, finding{
+			"elicitation", findWarning, "forms in MCP clients count; " + claimedOnly,
+			"Take elicitation out of VPSGUARD_CONFIRM wherever a program must not be able to confirm.",
+		})
+	}
+	return out
+}
+
+// claimedOnly is what a form in a client is worth.
+const claimedOnly = "they are friction and no proof: a client can claim that its user has filled one in"
 
 // checkAPI asks VPS.org who we are and which servers it shows us.
 func (p *program) checkAPI(ctx context.Context, s settings) []finding {

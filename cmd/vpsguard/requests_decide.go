@@ -83,8 +83,10 @@ func (d *desk) mayAsk(ctx context.Context, r policy.Request, state policy.State)
 	switch {
 	case d.settings.ReadOnly:
 		return policy.Errorf(policy.Forbidden, "VPSGUARD_READ_ONLY is true here; a read-only vpsguard decides nothing")
-	case !slices.Contains(d.settings.ways(), policy.WayTerminal):
+	case len(d.settings.ways()) == 0:
 		return policy.Errorf(policy.Forbidden, "VPSGUARD_CONFIRM is none here; nobody can confirm anything")
+	case !slices.Contains(d.settings.ways(), policy.WayTerminal):
+		return policy.Errorf(policy.Forbidden, "VPSGUARD_CONFIRM does not name terminal here, so nothing can be decided at one")
 	case r.State != state:
 		why := ""
 		if r.Why != "" {

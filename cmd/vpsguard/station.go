@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,6 +106,9 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 	}
 	st.log.InfoContext(ctx, "vpsguard starts", "version", build().Version, "api", client.BaseURL(),
 		"confirm", strings.Join(s.Confirm, ","), "read_only", s.ReadOnly)
+	if slices.Contains(s.ways(), policy.WayElicitation) {
+		st.log.WarnContext(ctx, "forms in MCP clients count as confirmations (VPSGUARD_CONFIRM has elicitation); "+claimedOnly)
+	}
 	return st, nil
 }
 

@@ -52,6 +52,7 @@ func newService(s settings, l policy.Ledger, client *apiclient.Client, who *acco
 		SettleWithin: 4 * s.APITimeout,
 		Account:      func(context.Context) (policy.Account, error) { return policy.Account{}, errNoToken() },
 	}
+	c.StateKey, _ = sealKey(s.StateKey.Reveal()) // was checked
 	if client != nil {
 		c.Operations, c.Account = operations.Catalogue(client), who.Get
 	}
