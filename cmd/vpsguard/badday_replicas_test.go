@@ -139,20 +139,27 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // greet opens the one session of the programs, at the first replica.
 func (d *badDay) greet() {
-	resp, err := mcpPost(d.t.Context(), d.replicas[0].address(), "", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bad-day","version":"1"}}}`)
+	resp, err := mcpPost(d.t.Context(), d.replicas[0].address(), "", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bad-day","version":"1"}}}`, "")
 	require.NoError(d.t, err)
 	defer func() { _ = resp.Body.Close() }()
 	require.Equal(d.t, http.StatusOK, resp.StatusCode)
 	d.session = resp.Header.Get("Mcp-Session-Id")
 }
 
-func mcpPost(ctx context.Context, url, session, body string) (*http.Response, error) {
+// mcpPost sends a frame, in the session that a client of before 2026-07-28 has.
+func mcpPost(ctx context.Context, url, session, body, tool string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/mcp", strings.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
+	if session == "" && tool != "" {
+		req.Header.Set("Mcp-Protocol-Version", modernMCP)
+		req.Header.Set("Mcp-Method", "tools/call")
+		req.Header.Set("Mcp-Name", tool)
+		return http.DefaultClient.Do(req)
+	}
 	req.Header.Set("Mcp-Protocol-Version", "2025-06-18")
 	if session != "" {
 		req.Header.Set("Mcp-Session-Id", session)
@@ -160,7 +167,9 @@ func mcpPost(ctx context.Context, url, session, body string) (*http.Response, er
 	return http.DefaultClient.Do(req)
 }
 
-// answer is what a tool says.
+const modernMCP = "2026-07-28"
+
+// toolAnswer is what a tool says.
 type toolAnswer struct {
 	Request struct {
 		ID    string `json:"id"`
@@ -172,15 +181,21 @@ type toolAnswer struct {
 	} `json:"error"`
 }
 
-// tool calls a tool of one server.
+// callTool calls a tool of one server: as a client of 2025-06-18 where there is a
+// session, otherwise as one of 2026-07-28, which has none.
 func callTool(ctx context.Context, url, session, name string, args map[string]any) (a toolAnswer, err error) {
-	raw, err := json.Marshal(map[string]any{
-		"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": map[string]any{"name": name, "arguments": args},
-	})
+	params := map[string]any{"name": name, "arguments": args}
+	if session == "" {
+		params["_meta"] = map[string]any{
+			"io.modelcontextprotocol/protocolVersion": modernMCP, "io.modelcontextprotocol/clientCapabilities": map[string]any{},
+			"io.modelcontextprotocol/clientInfo": map[string]any{"name": "bad-day", "version": "1"},
+		}
+	}
+	raw, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
 	if err != nil {
 		return a, err
 	}
-	resp, err := mcpPost(ctx, url, session, string(raw))
+	resp, err := mcpPost(ctx, url, session, string(raw), name)
 	if err != nil {
 		return a, err
 	}
@@ -219,7 +234,7 @@ func (d *badDay) tool(ctx context.Context, dice *rand.Rand, name string, args ma
 		err = errNobodyServes
 		if url := d.replicas[dice.IntN(len(d.replicas))].now(); url != "" {
 			within, cancel := context.WithTimeout(ctx, 10*time.Second)
-			a, err = callTool(within, url, d.session, name, args)
+			a, err = callTool(within, url, []string{d.session, ""}[dice.IntN(2)], name, args)
 			cancel()
 			if err == nil {
 				d.count("programs: answered")
