@@ -33,6 +33,7 @@ type harbour struct {
 	names   map[int64]string
 	points  map[int64][]harbourPoint // by server, as of the last look
 	owner   map[int64]int64          // the server of each snapshot there ever was
+	strikes *rand.Rand               // of its killing whoever has sent a write
 	brief   map[string]bool          // paths of restores that are over before anybody can look
 }
 
@@ -84,10 +85,10 @@ var dayFaults = []dayFault{
 func newHarbour(d *badDay) *harbour {
 	h := &harbour{
 		d: d, dice: d.dice("VPS.org", 0), names: map[int64]string{}, points: map[int64][]harbourPoint{},
-		owner: map[int64]int64{}, brief: map[string]bool{},
+		strikes: d.dice("strikes", 0), owner: map[int64]int64{}, brief: map[string]bool{},
 	}
 	d.fake = vpsfake.New(vpsfake.Options{
-		Now: time.Now, Token: testToken, CreateTakes: 300 * time.Millisecond, RestoreTakes: time.Hour, AfterMutation: h.acted,
+		Now: time.Now, Token: testToken, CreateTakes: 300 * time.Millisecond, RestoreTakes: time.Hour, OnMutation: h.arrived, AfterMutation: h.acted,
 	})
 	api := httptest.NewServer(d.fake)
 	d.t.Cleanup(api.Close)
@@ -137,6 +138,19 @@ func (h *harbour) fails(x dayFault, r *http.Request) bool {
 	return true
 }
 
+// strike has whoever sent a write killed, one time in so many.
+func (h *harbour) strike(of int, when string) {
+	h.mu.Lock()
+	now := h.troubled.Load() && h.strikes.IntN(of) == 0
+	h.mu.Unlock()
+	if now {
+		h.d.strike(when)
+	}
+}
+
+// arrived is called before anything is done.
+func (h *harbour) arrived(vpsfake.Mutation) { h.strike(16, "before VPS.org had acted") }
+
 // acted ends at once a restore whose answer is lost and which nobody shall see.
 func (h *harbour) acted(m vpsfake.Mutation) {
 	h.mu.Lock()
@@ -153,6 +167,7 @@ func (h *harbour) acted(m vpsfake.Mutation) {
 	if brief && m.Effect == vpsfake.Overwrite && server != 0 {
 		h.d.fake.SetServerStatus(server, "active")
 	}
+	h.strike(10, "before VPS.org had answered")
 }
 
 // list reads points from VPS.org's own side.

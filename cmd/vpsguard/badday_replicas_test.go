@@ -100,20 +100,40 @@ func (r *replica) address() (url string) {
 	return url
 }
 
-// kills kills a replica now and then, and starts it again.
+// kills kills a replica now and then, or when VPS.org strikes, and starts it again.
 func (d *badDay) kills(ctx context.Context) {
 	dice := d.dice("kills", 0)
 	for {
 		// Mostly soon, and sometimes after a while in which more can be finished.
-		wait := time.Duration(float64(d.plan.every) * (0.2 + dice.ExpFloat64()*0.8))
-		if !pause(ctx, min(wait, 4*d.plan.every)) {
+		wait := time.NewTimer(min(time.Duration(float64(d.plan.every)*(0.2+dice.ExpFloat64()*0.8)), 4*d.plan.every))
+		dead := make(chan struct{})
+		select {
+		case dead = <-d.strikes:
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
 			return
 		}
+		wait.Stop()
 		r := d.replicas[dice.IntN(len(d.replicas))]
 		r.kill()
+		close(dead)
 		d.count("killed")
 		pause(ctx, time.Duration(dice.Int64N(int64(300*time.Millisecond))))
 		r.start()
+	}
+}
+
+// strike has a replica killed now, and returns when it is dead: VPS.org is at a write.
+// Where there are several, it is the one that waits for the answer by chance.
+func (d *badDay) strike(when string) {
+	dead := make(chan struct{})
+	soon := time.After(300 * time.Millisecond)
+	select {
+	case d.strikes <- dead:
+		<-dead
+		d.count("killed %s", when)
+	case <-soon: // another one is being killed
 	}
 }
 

@@ -90,6 +90,7 @@ type badDay struct {
 	replicas  []*replica
 	harbour   *harbour
 	errands   chan errand
+	strikes   chan chan struct{}
 	session   string // of the programs
 
 	mu     sync.Mutex
@@ -130,7 +131,7 @@ const (
 func (w *world) badDay(t *testing.T, p dayPlan) {
 	t.Helper()
 	d := &badDay{
-		world: w, t: t, plan: p, seed: uint64(time.Now().UnixNano()), begun: time.Now(), errands: make(chan errand, 1<<16),
+		world: w, t: t, plan: p, seed: uint64(time.Now().UnixNano()), begun: time.Now(), errands: make(chan errand, 1<<16), strikes: make(chan chan struct{}),
 		counts: map[string]int{}, open: map[string]policy.Request{}, seen: map[string]bool{}, ended: map[string]bool{}, cards: map[string]string{},
 	}
 	if s := os.Getenv("VPSGUARD_TEST_SEED"); s != "" {
