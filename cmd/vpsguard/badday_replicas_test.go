@@ -103,9 +103,13 @@ func (r *replica) address() (url string) {
 // kills kills a replica now and then, or when VPS.org strikes, and starts it again.
 func (d *badDay) kills(ctx context.Context) {
 	dice := d.dice("kills", 0)
-	for {
+	for n := 0; ; n++ {
 		// Mostly soon, and sometimes after a while in which more can be finished.
-		wait := time.NewTimer(min(time.Duration(float64(d.plan.every)*(0.2+dice.ExpFloat64()*0.8)), 4*d.plan.every))
+		lives := min(time.Duration(float64(d.plan.every)*(0.2+dice.ExpFloat64()*0.8)), 4*d.plan.every)
+		if n >= d.plan.kills { // what is left to be asked for shall get done
+			lives *= 3
+		}
+		wait := time.NewTimer(lives)
 		dead := make(chan struct{})
 		select {
 		case dead = <-d.strikes:

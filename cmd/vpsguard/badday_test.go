@@ -124,7 +124,7 @@ func (d *badDay) count(format string, args ...any) {
 const (
 	dayTimeout = time.Second // of one call to VPS.org
 	dayPoll    = 200 * time.Millisecond
-	dayWithin  = 25 * time.Second // to approve, and to start
+	dayWithin  = 30 * time.Second // to approve, and to start
 )
 
 // badDay lives through a day and looks at what is left of it.
