@@ -202,6 +202,23 @@ func (h *harbour) look(ctx context.Context) {
 	}
 }
 
+// young tells whether a point may be one that the program still waits for. One that
+// goes before it was seen leaves a request that watches for it until its deadline,
+// which is longer than any day here. The lock is held.
+func (h *harbour) young(p harbourPoint) bool {
+	if time.Since(p.CreatedAt) < 5*time.Second {
+		return true
+	}
+	h.d.mu.Lock()
+	defer h.d.mu.Unlock()
+	for id := range h.d.open {
+		if strings.Contains(p.Description, id) {
+			return true
+		}
+	}
+	return false
+}
+
 // pick gives a server, and one of its points of a kind; 0 where there is none.
 func (h *harbour) pick(dice *rand.Rand, kind string) (name string, point int64) {
 	h.mu.Lock()
@@ -209,7 +226,7 @@ func (h *harbour) pick(dice *rand.Rand, kind string) (name string, point int64) 
 	server := h.servers[dice.IntN(len(h.servers))]
 	var all []int64
 	for _, p := range h.points[server] {
-		if p.Kind == kind && p.Status == "completed" {
+		if p.Kind == kind && p.Status == "completed" && !h.young(p) {
 			all = append(all, p.ID)
 		}
 	}
