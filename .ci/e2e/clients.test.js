@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { clients } from './kit/clients.js';
-import { sandbox, sandboxOverStdio, serve, stdio } from './kit/house.js';
+import { remote, sandbox, sandboxOverStdio, serve, stdio } from './kit/house.js';
 import { approve } from './kit/person.js';
 import { assertDone, assertHeld, remove, restore, server, still, tools, writes } from './kit/story.js';
 
@@ -105,6 +105,8 @@ async function story(t, house, { connect, version }) {
 for (const [name, build, who] of [
   ['vpsguard stdio', stdio, clients],
   ['vpsguard serve over HTTP', serve, clients],
+  // What knows only stdio, far from the server: the same again, with a token.
+  ['vpsguard serve through mcp-remote', remote, [clients[0], clients[2]]],
   // In the sandbox each era once: it is the same server on built-in parts.
   ['vpsguard sandbox --stdio', sandboxOverStdio, [clients[0], clients[2]]],
   ['vpsguard sandbox over HTTP', sandbox, [clients[0], clients[2]]],

@@ -13,14 +13,18 @@ const info = { name: 'e2e', version: '1.0.0' };
 
 const transport = (house, HTTP, Stdio) =>
   house.url
-    ? new HTTP(new URL(house.url))
+    ? new HTTP(new URL(house.url), {
+        ...(house.fetch && { fetch: house.fetch }),
+        ...(house.token && { requestInit: { headers: { Authorization: `Bearer ${house.token}` } } }),
+      })
     : new Stdio({ command: house.program, args: house.args, env: house.env, stderr: 'ignore' });
 
 /** A connected client that checks each structured result against the tool's output schema, beside the library's own check. */
 class Connected {
-  constructor(client, version) {
+  constructor(client, version, ask) {
     this.client = client;
     this.version = version;
+    this.ask = ask;
     this.schemas = new Map();
   }
 
@@ -31,8 +35,8 @@ class Connected {
     return tools;
   }
 
-  async call(name, args = {}, more = {}) {
-    const result = await this.client.callTool({ name, arguments: args, ...more });
+  async call(name, args = {}, more = {}, options = {}) {
+    const result = await this.ask({ name, arguments: args, ...more }, options);
     const fits = this.schemas.get(name);
     assert.ok(fits?.(result.structuredContent), `${name}: ${JSON.stringify(fits?.errors)}`);
     return { ...result, data: result.structuredContent, text: result.content[0].text };
@@ -51,7 +55,7 @@ async function first(t, house, elicit) {
   };
   await client.connect(way);
   atEnd(t, () => client.close());
-  return new Connected(client, version);
+  return new Connected(client, version, (params, options) => client.callTool(params, undefined, options));
 }
 
 const second = mode => async (t, house, elicit) => {
@@ -59,7 +63,7 @@ const second = mode => async (t, house, elicit) => {
   if (elicit) client.setRequestHandler('elicitation/create', elicit);
   await client.connect(transport(house, HTTP2, Stdio2));
   atEnd(t, () => client.close());
-  return new Connected(client, client.getNegotiatedProtocolVersion());
+  return new Connected(client, client.getNegotiatedProtocolVersion(), (params, options) => client.callTool(params, options));
 };
 
 /** Each client: its name, how it connects, and the revision that it has to end up with. */

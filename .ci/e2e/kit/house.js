@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { setPassphrase } from './person.js';
 import { run, start, surroundings, vpsguard, vpsorg } from './process.js';
 
@@ -16,6 +17,7 @@ async function simulate(t, env) {
 }
 
 const house = fields => ({
+  vpsguard,
   program: vpsguard,
   passphrase: 'sandbox',
   desk: (...args) => args,
@@ -72,6 +74,34 @@ export async function serve(t) {
   own.server = start(t, vpsguard, ['serve'], own.env);
   own.url = (await own.server.prints(/"url":"([^"]+)"/, { stream: 'stderr' }))[1];
   return own;
+}
+
+/** Makes a token; a server takes it at once, and wants one from then on. */
+export async function makeToken(house, name, role = 'operate') {
+  const { code, stdout, stderr } = await house.command('token', 'new', name, '--role', role);
+  assert.equal(code, 0, stderr);
+  for (let left = 100; (await fetch(house.url, { method: 'POST' })).status !== 401; left--) {
+    assert.ok(left > 0, 'the server goes on without tokens');
+    await setTimeout(100);
+  }
+  return stdout.trim();
+}
+
+const proxy = fileURLToPath(new URL('../node_modules/mcp-remote/dist/proxy.js', import.meta.url));
+
+/** What a client that knows nothing but stdio starts, to reach a server over HTTP with a token. */
+export const throughRemote = (house, token) => ({
+  ...house,
+  url: undefined,
+  program: process.execPath,
+  args: [proxy, house.url, '--header', 'Authorization:${AUTH_HEADER}'], // as the README has it
+  env: { ...house.env, AUTH_HEADER: `Bearer ${token}` },
+});
+
+/** vpsguard serve, reached through mcp-remote with a token. */
+export async function remote(t) {
+  const own = await serve(t);
+  return throughRemote(own, await makeToken(own, 'desk'));
 }
 
 /** vpsguard stdio, started by each client. */

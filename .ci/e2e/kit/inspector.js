@@ -12,7 +12,8 @@ const target = house =>
     ? [house.url, '--transport', 'http']
     : [house.program, ...house.args, ...Object.entries(house.env).flatMap(([name, value]) => ['-e', `${name}=${value}`])];
 
-async function inspect(house, ...args) {
+/** Runs the Inspector against a house. */
+export async function inspect(house, ...args) {
   const { code, stdout, stderr } = await run(process.execPath, [program, '--cli', '-q', '--format', 'json', ...target(house), ...args], house.env);
   let result;
   try {

@@ -40,7 +40,7 @@ export class Person {
 
 /** Confirms a request: reads the card, types the server's name and the passphrase. */
 export async function approve(t, house, id, { type = 'web-server-01', passphrase = house.passphrase } = {}) {
-  const person = new Person(t, house.program, house.desk('requests', 'approve', id), house.env);
+  const person = new Person(t, house.vpsguard, house.desk('requests', 'approve', id), house.env);
   await person.reads(`Request ${id}, held`);
   await person.reads('To confirm exactly this, type');
   person.types(type);
@@ -53,7 +53,7 @@ export async function approve(t, house, id, { type = 'web-server-01', passphrase
 
 /** Sets a ledger's passphrase. */
 export async function setPassphrase(t, house) {
-  const person = new Person(t, house.program, ['passphrase', 'set'], house.env);
+  const person = new Person(t, house.vpsguard, ['passphrase', 'set'], house.env);
   for (const question of ['New passphrase:', 'Once more:']) {
     await person.reads(question);
     person.types(house.passphrase);
