@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -30,6 +31,12 @@ func (s *Server) call(ctx context.Context, d policy.Descriptor, c policy.Call) (
 	defer cancel()
 	defer context.AfterFunc(s.work, cancel)()
 	c.Actor, c.Operation = s.Actor(ctx, clientName(ctx)), d.Name
+	if s.Wait != nil {
+		if wait := s.Wait(c.Actor); wait > 0 {
+			seconds := int(math.Ceil(wait.Seconds()))
+			return nil, policy.Errorf(policy.Conflict, "you call too often; try again in %d s", seconds).WithHint("Nothing was done.")
+		}
+	}
 	out, err := s.caller.Call(ctx, c)
 	var result *mcp.CallToolResult
 	switch {

@@ -82,7 +82,7 @@ func (s *Server) Handler(h HTTPOptions) http.Handler {
 	if h.Stateless {
 		options = append(options, server.WithStateLess(true))
 	} else {
-		options = append(options, server.WithSessionIdleTTL(h.SessionIdle))
+		options = append(options, server.WithSessionIdleTTL(h.SessionIdle), server.WithSessionIdManagerResolver(owners{s}))
 	}
 	lib := server.NewStreamableHTTPServer(s.mcp, options...)
 	s.mu.Lock()
@@ -115,6 +115,11 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serve answers a request of a caller who was let in.
 func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
+	if session := r.Header.Get(server.HeaderKeySessionID); session != "" && !g.Stateless && // nor do modern ones have any
+		!mcp.IsModernProtocol(r.Header.Get(mcp.HeaderProtocolVersion)) && !owns(session, g.s.Actor(r.Context(), "").Key()) {
+		refuse(w, http.StatusNotFound, "there is no such session of yours; open another")
+		return
+	}
 	if !g.s.flights.enter() {
 		refuse(w, http.StatusServiceUnavailable, "the server is stopping")
 		return

@@ -14,7 +14,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -190,7 +189,7 @@ func TestNobodyCancelsACallOfAnother(t *testing.T) {
 			return request(7, "tools/call", `{"name":"list_pauses"}`), nil
 		}},
 	}
-	someSession := map[string]string{"Mcp-Session-Id": "mcp-session-" + uuid.NewString()}
+	someSession := session(t, build(t).serve(t, tools.HTTPOptions{})) // another one of the same caller's
 	cancels := func(method, params string) string {
 		return fmt.Sprintf(`{"jsonrpc":"2.0","method":"%s","params":%s}`, method, params)
 	}
@@ -290,7 +289,9 @@ func TestAClientIsKnownByTheNameItGives(t *testing.T) {
 	names := make(chan string, 10)
 	h := build(t, func(s *setup) {
 		s.tools.Actor = func(_ context.Context, name string) policy.Actor {
-			names <- name
+			if name != "" { // asked for the session's owner, whoever they call themselves
+				names <- name
+			}
 			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Client: name, Vouched: "test", Role: policy.RoleOperate}
 		}
 	})
@@ -306,7 +307,7 @@ func TestAClientIsKnownByTheNameItGives(t *testing.T) {
 		body := post(t.Context(), url, request(7, "tools/call", `{"name":"list_servers",`+meta+`}`),
 			map[string]string{"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "list_servers"}).body
 		assert.Contains(t, body, "web-server-01")
-		assert.Empty(t, <-names)
+		assert.Empty(t, names)
 	})
 }
 
@@ -328,9 +329,30 @@ func TestWhoeverMountsTheDoorTellsWhoCalls(t *testing.T) {
 	go func() { _ = web.Serve(listener) }()
 	defer web.Close()
 	url := "http://" + listener.Addr().String()
-	own := session(t, url)
-	body := post(t.Context(), url, request(1, "tools/call", `{"name":"restore_snapshot","arguments":`+restore+`}`), own, map[string]string{"Authorization": "anna"}).body
-	assert.Contains(t, body, `"name":"anna"`)
+	anna, bob := map[string]string{"Authorization": "anna"}, map[string]string{"Authorization": "bob"}
+	own := map[string]string{"Mcp-Session-Id": post(t.Context(), url, request(0, "initialize", hello), anna).header.Get("Mcp-Session-Id")}
+	call := request(1, "tools/call", `{"name":"restore_snapshot","arguments":`+restore+`}`)
+	assert.Contains(t, post(t.Context(), url, call, own, anna).body, `"name":"anna"`)
+
+	// A session is its owner's: who else knows its id can neither call, answer, listen nor end in it.
+	for how, body := range map[string]string{
+		"calling": call, "answering": `{"jsonrpc":"2.0","id":1,"result":{"action":"accept","content":{}}}`,
+		"cancelling": `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}`,
+	} {
+		assert.Equal(t, http.StatusNotFound, post(t.Context(), url, body, own, bob).status, how)
+	}
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+		require.NoError(t, err)
+		req.Header.Set("Mcp-Session-Id", own["Mcp-Session-Id"])
+		req.Header.Set("Authorization", "bob")
+		req.Header.Set("Accept", "text/event-stream")
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		assert.Equal(t, http.StatusNotFound, res.StatusCode, method)
+	}
+	assert.Contains(t, post(t.Context(), url, call, own, anna).body, `"name":"anna"`, "it goes on")
 }
 
 // TestAnAbandonedSessionIsForgotten: the library keeps about 13 kB for each

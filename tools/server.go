@@ -43,6 +43,9 @@ type Options struct {
 	// Actor tells who calls. The context is that of the HTTP request, or the one
 	// given to Stdio; the name is what the client calls itself, unchecked.
 	Actor func(ctx context.Context, clientName string) policy.Actor
+	// Wait tells how long a caller who has called too often has to wait first, and 0 where it may
+	// go on, which counts as a call; nil where nobody has to.
+	Wait func(caller policy.Actor) time.Duration
 	// Logger gets panics and failures; nil means that nothing is logged.
 	Logger *slog.Logger
 }

@@ -27,6 +27,19 @@ func (st *station) guard(now func() time.Time) *bearer.Guard {
 	})
 }
 
+// How often one caller may call: an agent that works hard stays far below, and one that is
+// caught in a loop does not keep VPS.org busy.
+const (
+	callsBurst = 100
+	callsEvery = 200 * time.Millisecond
+)
+
+// callsOf tells callers who call too often how long to wait.
+func (p *program) callsOf() func(policy.Actor) time.Duration {
+	calls := bearer.NewLimits(callsEvery, callsBurst, p.Now)
+	return func(a policy.Actor) time.Duration { return calls.Take(a.Key()) }
+}
+
 // anyCallers tells whether there is anything that could let a caller from another
 // host in. What cannot be told now is found out while serving.
 func (p *program) anyCallers(ctx context.Context, s settings) bool {

@@ -256,6 +256,23 @@ func TestAReadOnlyProcessOffersReadsOnly(t *testing.T) {
 	assert.Empty(t, w.fake.Mutations())
 }
 
+// TestACallerInALoop calls without a pause until it is told to wait; others go on.
+func TestACallerInALoop(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	busy, calm := newToken(t, w.env, "busy"), newToken(t, w.env, "calm")
+	url, _, _ := serving(t, w.env, "serve")
+	said := ""
+	for range 300 {
+		if said = post(t, url+"/mcp", busy, request(1, "list_requests", nil)).body; strings.Contains(said, `"isError":true`) {
+			break
+		}
+	}
+	assert.Contains(t, said, `"kind":"conflict"`)
+	assert.Contains(t, said, "you call too often; try again in 1 s")
+	assert.NotContains(t, post(t, url+"/mcp", calm, request(1, "list_requests", nil)).body, "too often")
+}
+
 // TestCallersWhoSignIn goes the whole way with a real issuer, which is down when the server starts.
 func TestCallersWhoSignIn(t *testing.T) {
 	t.Parallel()

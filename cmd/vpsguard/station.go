@@ -62,6 +62,7 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 		st.tools, err = tools.New(counted{st.service, p.metrics}, tools.Options{
 			Name: "vpsguard", Version: build().Version, Instructions: instructions(s.ReadOnly), Label: label, Logger: st.log,
 			Prompts: prompts, Resources: resources,
+			Wait: p.callsOf(),
 			Actor: func(ctx context.Context, clientName string) policy.Actor {
 				a, ok := bearer.From(ctx)
 				if a.Client = clientName; !ok {

@@ -26,6 +26,13 @@ const (
 	failuresEvery = 3 * time.Second
 )
 
+// So many requests of one caller are taken at once, and then one in so long a time. What they
+// are for is not looked at here; how often a caller may call tools is said elsewhere, and is less.
+const (
+	requestsBurst = 500
+	requestsEvery = 20 * time.Millisecond
+)
+
 // Options are what a [Guard] is made of.
 type Options struct {
 	Tokens *Tokens
@@ -43,11 +50,12 @@ type Options struct {
 type Guard struct {
 	Options
 	failures *Limits // by address
+	requests *Limits // by caller
 }
 
 // NewGuard makes a guard.
 func NewGuard(o Options) *Guard {
-	return &Guard{o, NewLimits(failuresEvery, failuresBurst, o.Now)}
+	return &Guard{o, NewLimits(failuresEvery, failuresBurst, o.Now), NewLimits(requestsEvery, requestsBurst, o.Now)}
 }
 
 type actorKey struct{}
@@ -101,6 +109,9 @@ func (g *Guard) admit(r *http.Request) (actor policy.Actor, known bool, no *refu
 	actor, no = g.identify(r.Context(), secret, wait == 0)
 	switch {
 	case no == nil:
+		if wait := g.requests.Take(actor.Key()); wait > 0 {
+			return actor, false, &refusal{status: http.StatusTooManyRequests, message: "you ask too often; try again later", wait: wait}
+		}
 		return actor, true, nil
 	case no.status != http.StatusUnauthorized:
 		return actor, false, no

@@ -172,6 +172,20 @@ func TestWhatCannotBeToldIsNotInvalid(t *testing.T) {
 	assert.Equal(t, http.StatusOK, g.ask(t).status, "no token can be made in a ledger that cannot be reached")
 }
 
+func TestACallerWhoAsksTooOften(t *testing.T) {
+	g := newGate(t)
+	busy, calm := made(t, g.ledger, "busy", policy.RoleRead), made(t, g.ledger, "calm", policy.RoleRead)
+	for i := range 500 {
+		require.Equal(t, http.StatusOK, g.with(t, busy).status, i)
+	}
+	got := g.with(t, busy)
+	assert.Equal(t, http.StatusTooManyRequests, got.status)
+	assert.Equal(t, "1", got.header.Get("Retry-After"))
+	assert.Equal(t, http.StatusOK, g.with(t, calm).status)
+	g.clock.Advance(time.Second)
+	assert.Equal(t, http.StatusOK, g.with(t, busy).status)
+}
+
 // TestGuessingIsSlowedDown: failures cost, also for those who come with good tokens from the same
 // address, but never what they came for.
 func TestGuessingIsSlowedDown(t *testing.T) {
