@@ -124,8 +124,15 @@ func (d *badDay) count(format string, args ...any) {
 const (
 	dayTimeout = time.Second // of one call to VPS.org
 	dayPoll    = 200 * time.Millisecond
-	dayWithin  = 30 * time.Second // to approve, and to start
 )
+
+// within is how long there is to approve, and then to start.
+func (d *badDay) within() time.Duration {
+	if d.plan.requests < 100 { // of which what is forgotten would take the most time
+		return 15 * time.Second
+	}
+	return 30 * time.Second
+}
 
 // badDay lives through a day and looks at what is left of it.
 func (w *world) badDay(t *testing.T, p dayPlan) {
@@ -161,7 +168,7 @@ func (d *badDay) dawn() {
 	}
 	d.env = append(d.env, "VPSGUARD_API_URL="+d.harbour.url, "VPSGUARD_SLACK_APPROVERS=S1", "VPSGUARD_CONFIRM=slack,terminal",
 		"VPSGUARD_DATABASE="+d.plan.database.url, fmt.Sprintf("VPSGUARD_API_TIMEOUT=%v", dayTimeout), fmt.Sprintf("VPSGUARD_POLL_EVERY=%v", dayPoll),
-		fmt.Sprintf("VPSGUARD_APPROVE_WITHIN=%v", dayWithin), fmt.Sprintf("VPSGUARD_START_WITHIN=%v", dayWithin))
+		fmt.Sprintf("VPSGUARD_APPROVE_WITHIN=%v", d.within()), fmt.Sprintf("VPSGUARD_START_WITHIN=%v", d.within()))
 	d.service, d.ledger = d.world.service(t)
 	withPassphrase(t, d.service)
 	for i := range d.plan.replicas {
@@ -234,7 +241,7 @@ func (d *badDay) dusk() {
 	healed := time.Now()
 	// What is held may wait for people, then for its start, for a safety copy and its
 	// deadline, and for whatever ran before it on its server.
-	for limit := healed.Add(4 * dayWithin); ; time.Sleep(dayPoll) {
+	for limit := healed.Add(2 * time.Minute); ; time.Sleep(dayPoll) {
 		left, _, err := d.ledger.Requests(d.t.Context(), policy.Filter{States: policy.OpenStates()})
 		if err == nil && len(left) == 0 {
 			break
