@@ -18,6 +18,7 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w" -o /out/vpsguard ./cmd/vps
 RUN mkdir -p /own/var/lib/vpsguard /own/tmp && chmod 0700 /own/var/lib/vpsguard
 
 FROM scratch
+LABEL io.modelcontextprotocol.server.name="io.github.vpsguard/vpsguard"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build --chown=65532:65532 /own/ /
 COPY --from=build /out/vpsguard /usr/local/bin/

@@ -175,6 +175,29 @@ func TestTheDoorOffersWhatTheCatalogueCanDo(t *testing.T) {
 	assert.Error(t, err, "what is not listed is not given")
 }
 
+func TestAReaderIsOfferedWhatOnlyReads(t *testing.T) {
+	h := build(t, guided, func(s *setup) {
+		other := aPrompt
+		other.Name, other.Uses = "change_it", []string{"list_servers", "restore_snapshot"}
+		s.tools.Prompts = append(s.tools.Prompts, other)
+		s.tools.Actor = func(_ context.Context, name string) policy.Actor {
+			return policy.Actor{Door: policy.DoorMCP, Subject: "reader", Client: name, Vouched: "test", Role: policy.RoleRead}
+		}
+	})
+	for name, come := range doors {
+		t.Run(name, func(t *testing.T) {
+			d := come(t, h)
+			got, err := d.client.ListPrompts(t.Context(), mcp.ListPromptsRequest{})
+			require.NoError(t, err)
+			require.Len(t, got.Prompts, 1)
+			_, err = d.prompt("change_it", map[string]string{"server": "a"})
+			assert.Error(t, err)
+			_, err = d.read("test://servers/12345/points")
+			assert.NoError(t, err)
+		})
+	}
+}
+
 func TestAServerThatHasNoGuideSaysSo(t *testing.T) {
 	var got struct {
 		Result struct{ Capabilities map[string]json.RawMessage }

@@ -127,7 +127,31 @@ func build(t testing.TB, edits ...func(*setup)) *house {
 	}
 	h.server, err = tools.New(h.service, s.tools)
 	require.NoError(t, err)
+	if t, ok := t.(*testing.T); ok {
+		tools.Watch(h.server, func(tool string, schema any, r *mcp.CallToolResult) { conforms(t, tool, schema, r) })
+	}
 	return h
+}
+
+// schemas are those that results were checked against, compiled, by their text.
+var schemas sync.Map
+
+// conforms checks a result of whichever test against what its tool promises. A question to
+// the client is no result yet.
+func conforms(t *testing.T, tool string, schema any, r *mcp.CallToolResult) {
+	if r.NeedsInput() {
+		return
+	}
+	key := fmt.Sprintf("%s", schema)
+	compiled, ok := schemas.Load(key)
+	if !ok {
+		compiled, _ = schemas.LoadOrStore(key, compile(t, schema))
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(r.RawStructuredContent))
+	if err == nil {
+		err = compiled.(*jsonschema.Schema).Validate(doc)
+	}
+	assert.NoError(t, err, "%s: %s", tool, r.RawStructuredContent)
 }
 
 // alone leaves VPS.org out.

@@ -90,6 +90,7 @@ func New(c Caller, o Options) (*Server, error) {
 		server.WithToolCapabilities(false), // none of the lists changes while the program runs
 		server.WithInstructions(o.Instructions),
 		server.WithHooks(hooks),
+		server.WithPromptFilter(s.offeredPrompts),
 	)
 	s.mcp.Use(s.recovered)
 	for _, d := range c.Catalogue() {
@@ -120,6 +121,18 @@ func (s *Server) offered(ctx context.Context, _ any, _ *mcp.ListToolsRequest, re
 		return
 	}
 	result.Tools = slices.DeleteFunc(slices.Clone(result.Tools), func(t mcp.Tool) bool { return s.tools[t.Name].Effect != policy.Read })
+}
+
+// offeredPrompts leaves out those that tell a model to ask for what its caller may not.
+func (s *Server) offeredPrompts(ctx context.Context, all []mcp.Prompt) []mcp.Prompt {
+	if s.Actor(ctx, clientName(ctx)).Operates() {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(shown mcp.Prompt) bool {
+		return slices.ContainsFunc(s.Prompts, func(p Prompt) bool {
+			return p.Name == shown.Name && slices.ContainsFunc(p.Uses, func(name string) bool { return s.tools[name].Effect != policy.Read })
+		})
+	})
 }
 
 // Shutdown ends streams that only listen, refuses new requests over HTTP, and

@@ -43,7 +43,40 @@ func TestTheWholeSurfaceStaysSmall(t *testing.T) {
 		total += len(tool.Name) + len(tool.Description) + len(tool.InputSchema)
 	}
 	t.Logf("names, descriptions and input schemas: %d bytes", total)
-	assert.LessOrEqual(t, total, 6500)
+	assert.LessOrEqual(t, total, 7500)
+}
+
+// TestWhatChangesSomethingIsHeldOrListed: a tool that changes something and is neither held
+// for a person nor written down here was not thought about.
+func TestWhatChangesSomethingIsHeldOrListed(t *testing.T) {
+	free := map[string]string{
+		"create_snapshot": "adds, and destroys nothing",
+		"create_backup":   "adds, and destroys nothing",
+		"cancel_request":  "keeps something from happening, and changes nothing at VPS.org",
+	}
+	held := map[string]string{
+		"restore_snapshot": `{"server":"12345","snapshot_id":801,"reason":"x"}`,
+		"restore_backup":   `{"server":"12345","backup_id":501,"reason":"x"}`,
+		"delete_snapshot":  `{"server":"12345","snapshot_id":798,"reason":"x"}`,
+		"delete_backup":    `{"server":"12345","backup_id":499,"reason":"x"}`,
+	}
+	h := build(t)
+	d := h.stdio(t)
+	for _, op := range h.service.Catalogue() {
+		if op.Effect == policy.Read {
+			continue
+		}
+		if why := free[op.Name]; why != "" {
+			assert.Equal(t, policy.Create, op.Effect, "%s %s", op.Name, why)
+			continue
+		}
+		arguments, ok := held[op.Name]
+		if assert.True(t, ok, "%s is new: say here how it is called and held, or why it need not be", op.Name) {
+			a := d.call(op.Name, arguments)
+			assert.Equal(t, "held", a.at("request", "state"), a.text)
+		}
+	}
+	assert.Empty(t, h.fake.Mutations())
 }
 
 func TestEveryToolIsFrozen(t *testing.T) {

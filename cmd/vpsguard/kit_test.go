@@ -16,6 +16,7 @@ import (
 	"github.com/mark3labs/mcp-go/client"
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/stretchr/testify/require"
 
 	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
@@ -212,6 +213,39 @@ func greet(t *testing.T, c *client.Client) *client.Client {
 	return c
 }
 
+// promises are output schemas, compiled, by their text.
+var promises sync.Map
+
+// keepsPromise checks a result against the output schema that its client is shown; a tool
+// that this client is not offered has none.
+func keepsPromise(t *testing.T, c *client.Client, name string, r *mcp.CallToolResult) {
+	t.Helper()
+	listed, err := c.ListTools(t.Context(), mcp.ListToolsRequest{})
+	require.NoError(t, err)
+	for _, tool := range listed.Tools {
+		if tool.Name != name || r.NeedsInput() {
+			continue
+		}
+		raw, err := json.Marshal(tool.OutputSchema)
+		require.NoError(t, err)
+		schema, ok := promises.Load(string(raw))
+		if !ok {
+			doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+			require.NoError(t, err)
+			compiler := jsonschema.NewCompiler()
+			require.NoError(t, compiler.AddResource("schema.json", doc))
+			schema, err = compiler.Compile("schema.json")
+			require.NoError(t, err)
+			promises.Store(string(raw), schema)
+		}
+		content, err := json.Marshal(r.StructuredContent)
+		require.NoError(t, err)
+		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(content))
+		require.NoError(t, err)
+		require.NoError(t, schema.(*jsonschema.Schema).Validate(doc), "%s: %s", name, content)
+	}
+}
+
 // tool calls a tool and gives its text and its structured content.
 func tool(t *testing.T, c *client.Client, name string, args map[string]any) (string, map[string]any) {
 	t.Helper()
@@ -219,6 +253,7 @@ func tool(t *testing.T, c *client.Client, name string, args map[string]any) (str
 	call.Params.Name, call.Params.Arguments = name, args
 	result, err := c.CallTool(t.Context(), call)
 	require.NoError(t, err)
+	keepsPromise(t, c, name, result)
 	require.NotEmpty(t, result.Content)
 	text, ok := result.Content[0].(mcp.TextContent)
 	require.True(t, ok)

@@ -619,10 +619,12 @@ func (g *stage) tool(s beat) string {
 	}
 	var call mcp.CallToolRequest
 	call.Params.Name, call.Params.Arguments = words[0][1], args
-	got, err := g.agent(append(s.words, "claude")[0]).CallTool(g.t.Context(), call)
+	agent := g.agent(append(s.words, "claude")[0])
+	got, err := agent.CallTool(g.t.Context(), call)
 	if err != nil {
 		return err.Error()
 	}
+	keepsPromise(g.t, agent, call.Params.Name, got)
 	var text string
 	for _, c := range got.Content {
 		if c, ok := c.(mcp.TextContent); ok {
