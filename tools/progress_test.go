@@ -113,6 +113,19 @@ func (h *house) only(t *testing.T, ok func(policy.Request) bool) (r policy.Reque
 	return r
 }
 
+// until lets a request go on, as a worker does, until it is as wanted. As long as the call
+// that filed it is at it, nobody else in this process is.
+func (h *house) until(t *testing.T, id string, ok func(policy.Request) bool) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		_, err := h.service.Advance(t.Context(), id)
+		require.NoError(t, err)
+		st, err := h.service.Show(t.Context(), id)
+		require.NoError(t, err)
+		return ok(st.Request)
+	}, 10*time.Second, 2*time.Millisecond)
+}
+
 func accepted(r policy.Request) bool { return r.Steps[0].State == policy.StepAccepted }
 
 func TestAClientThatAskedForProgressIsToldOfACreate(t *testing.T) {
@@ -125,8 +138,10 @@ func TestAClientThatAskedForProgressIsToldOfACreate(t *testing.T) {
 					came <- wire(t, h, `{"name":"create_snapshot","arguments":{"server":"12345","name":"kept","wait":true},"_meta":{"progressToken":`+token+`}}`)
 				}()
 				id := h.only(t, accepted).ID
-				h.advance(t, id, 2*time.Minute) // seen in progress
-				h.advance(t, id, 3*time.Minute)
+				h.clock.Advance(2 * time.Minute)
+				h.until(t, id, func(r policy.Request) bool { return r.Steps[0].Seen })
+				h.clock.Advance(3 * time.Minute)
+				h.until(t, id, func(r policy.Request) bool { return r.State == policy.StateDone })
 				frames := <-came
 				messages := heard(t, frames, token)
 				require.GreaterOrEqual(t, len(messages), 2, frames)
@@ -205,7 +220,8 @@ func TestACallRepeatedAfterABrokenStreamDoublesNothing(t *testing.T) {
 			again := make(chan []string, 1)
 			go func() { again <- events(post(t.Context(), url, request(8, "tools/call", c.params), headers)) }()
 			id := h.only(t, accepted).ID
-			h.advance(t, id, 5*time.Minute)
+			h.clock.Advance(5 * time.Minute)
+			h.until(t, id, func(r policy.Request) bool { return r.State == policy.StateDone })
 			frames := <-again
 			answer := frames[len(frames)-1]
 			assert.Contains(t, answer, id, "it is the same request")

@@ -100,8 +100,8 @@ func registrySchema(t *testing.T) *jsonschema.Schema {
 	return schema
 }
 
-// TestTheRegistryEntryIsInStep: server.json is made here, from what the program is.
-func TestTheRegistryEntryIsInStep(t *testing.T) {
+// TestTheRegistryEntryFollowsTheConfig: server.json is made here, from what the program is.
+func TestTheRegistryEntryFollowsTheConfig(t *testing.T) {
 	raw, err := json.Marshal(entry())
 	require.NoError(t, err)
 	var b bytes.Buffer
