@@ -128,23 +128,47 @@ func (h *house) until(t *testing.T, id string, ok func(policy.Request) bool) {
 
 func accepted(r policy.Request) bool { return r.Steps[0].State == policy.StepAccepted }
 
+// overheard is a caller whose news the test hears, too.
+type overheard struct {
+	*policy.Service
+	told chan<- policy.Request
+}
+
+func (o overheard) Call(ctx context.Context, c policy.Call) (policy.Outcome, error) {
+	if news := c.News; news != nil {
+		c.News = func(st policy.Standing) {
+			news(st)
+			o.told <- st.Request
+		}
+	}
+	return o.Service.Call(ctx, c)
+}
+
 func TestAClientThatAskedForProgressIsToldOfACreate(t *testing.T) {
 	for name, wire := range wires {
 		for _, token := range []string{`"p-1"`, `42`} {
 			t.Run(name+", "+token, func(t *testing.T) {
 				h := build(t, func(s *setup) { s.fake.CreateTakes = 4 * time.Minute })
+				told := make(chan policy.Request, 1000)
+				var err error
+				h.server, err = tools.New(overheard{h.service, told}, h.server.Options)
+				require.NoError(t, err)
 				came := make(chan []string, 1)
 				go func() {
 					came <- wire(t, h, `{"name":"create_snapshot","arguments":{"server":"12345","name":"kept","wait":true},"_meta":{"progressToken":`+token+`}}`)
 				}()
-				id := h.only(t, accepted).ID
-				h.clock.Advance(2 * time.Minute)
-				h.until(t, id, func(r policy.Request) bool { return r.Steps[0].Seen })
-				h.clock.Advance(3 * time.Minute)
-				h.until(t, id, func(r policy.Request) bool { return r.State == policy.StateDone })
+				r := <-told
+				for !accepted(r) { // from then on it only waits
+					r = <-told
+				}
+				h.advance(t, r.ID, 2*time.Minute)
+				for !r.Steps[0].Seen {
+					r = <-told
+				}
+				h.advance(t, r.ID, 3*time.Minute)
 				frames := <-came
 				messages := heard(t, frames, token)
-				require.GreaterOrEqual(t, len(messages), 2, frames)
+				require.GreaterOrEqual(t, len(messages), 3, frames)
 				assert.Equal(t, `take a snapshot named "kept" of web-server-01 (12345): about to start`, messages[0])
 				assert.Regexp(t, `^snapshot 802 of web-server-01: in progress, `, messages[len(messages)-1])
 				assert.Contains(t, frames[len(frames)-1], `"state":"done"`)
