@@ -83,7 +83,7 @@ func file(t *testing.T, s *policy.Service, asked string) string {
 	t.Helper()
 	operation, args, _ := strings.Cut(asked, " ")
 	out, err := s.Call(t.Context(), policy.Call{
-		Actor:     policy.Actor{Door: policy.DoorMCP, Subject: "another caller", Name: "another caller", Vouched: "the test"},
+		Actor:     policy.Actor{Door: policy.DoorMCP, Subject: "another caller", Name: "another caller", Vouched: "the test", Role: policy.RoleOperate},
 		Operation: operation, Arguments: json.RawMessage(args),
 	})
 	require.NoError(t, err)
