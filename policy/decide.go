@@ -103,7 +103,7 @@ func (s *Service) asked(ctx context.Context, id string) ([]string, error) {
 	}
 	c := r.Conditions
 	if now, err := s.Ledger.Now(ctx); err == nil && s.Judge != nil {
-		if current, err := s.Judge(ctx, Facts{s.byName[r.Operation].Descriptor, r.Actor, r.Plan, r.Reason, now}); err == nil {
+		if current, err := s.ruled(ctx, Facts{s.byName[r.Operation].Descriptor, r.Actor, r.Plan, r.Reason, now}); err == nil {
 			c = c.Tightened(current)
 		}
 	}
@@ -184,8 +184,9 @@ func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, err
 	return r, err
 }
 
-// Settle records what a person says of an uncertain request: [StateDone] or
-// [StateFailed]. It sends nothing.
+// Settle records what a person says of an uncertain request, or of the uncertain one
+// of several targets: [StateDone] or [StateFailed]. It sends nothing, so a request of
+// which other targets are left ends as failed, and says how many.
 func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (Request, error) {
 	if to != StateDone && to != StateFailed {
 		return Request{}, Errorf(Invalid, "a request is settled as done or as failed, not as %q", Clean(string(to), 20))
@@ -210,8 +211,16 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 		old.Steps = slices.Clone(old.Steps)
 		old.Steps[i].State = map[State]StepState{StateDone: StepDone, StateFailed: StepFailed}[to]
 		detail := v.detail(assurance)
+		old.Steps[i].names(detail)
 		detail["as"] = string(to)
-		r, err = s.putAs(ctx, tx, old, EventSettled, to, v.By, detail)
+		ends := to
+		if old.Current() < len(old.Steps) { // the rest of several is never sent
+			ends = StateFailed
+		}
+		if tally := old.tally(true); tally != "" {
+			old.Why += "; " + tally
+		}
+		r, err = s.putAs(ctx, tx, old, EventSettled, ends, v.By, detail)
 		if err == nil && to == StateDone && r.Effect == Overwrite {
 			err = s.outdate(ctx, tx, r)
 		}

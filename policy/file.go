@@ -35,6 +35,9 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 	if impossible != nil {
 		return r, false, impossible
 	}
+	if n := len(plan.Targets); n > 0 && (n != len(plan.Steps) || plan.Effect != Delete || plan.Target != nil) {
+		return r, false, Errorf(Internal, "%s planned %d targets in %d steps", op.Name, n, len(plan.Steps))
+	}
 	r.Conditions, err = s.conditions(ctx, Facts{op.Descriptor, c.Actor, plan, r.Reason, c.At})
 	if err != nil {
 		return r, false, err
@@ -57,7 +60,7 @@ func (s *Service) file(ctx context.Context, op Operation, c Call, args Arguments
 func (s *Service) judge(ctx context.Context, f Facts) (Conditions, error) {
 	c := floor(f.Plan.Effect)
 	if s.Judge != nil {
-		rules, err := s.Judge(ctx, f)
+		rules, err := s.ruled(ctx, f)
 		if err != nil {
 			return c, err
 		}
@@ -128,10 +131,14 @@ func (s *Service) fileIn(ctx context.Context, tx Tx, r Request) (Request, bool, 
 	if err := r.move(event); err != nil {
 		return r, false, err
 	}
-	r, err = tx.Put(ctx, r, RecordBody{Event: event, By: r.Actor, To: r.State, Detail: map[string]string{
+	detail := map[string]string{
 		"operation": r.Operation, "plan": r.Plan.Summary, "reason": r.Reason, "account": r.Account.String(),
 		"rules": strings.Join(r.Conditions.Rules, "; "), "rules_hash": r.Conditions.Hash,
-	}})
+	}
+	if len(r.Plan.Targets) > 0 {
+		detail["targets"] = r.Plan.named()
+	}
+	r, err = tx.Put(ctx, r, RecordBody{Event: event, By: r.Actor, To: r.State, Detail: detail})
 	if err != nil {
 		return r, false, err
 	}
@@ -225,12 +232,20 @@ func denied(ctx context.Context, tx Tx, r Request, now time.Time) error {
 	found, _, err := tx.Requests(ctx, Filter{
 		Account: &r.Account, Aim: r.Aim, States: []State{StateDenied}, EndedAfter: now.Add(-denialHolds), Limit: 1, NoTotal: true,
 	})
+	what := "exactly this"
+	if err == nil && len(found) == 0 && r.Effect == Delete { // nor among others, nor one of several
+		found, err = all(ctx, tx, Filter{
+			Account: &r.Account, ServerID: r.Plan.Server.ID, States: []State{StateDenied}, EndedAfter: now.Add(-denialHolds), NoTotal: true,
+		})
+		found = slices.DeleteFunc(found, func(o Request) bool { return !o.deletes(r.Plan.points()) })
+		what = "to delete something of this"
+	}
 	if err != nil || len(found) == 0 {
 		return err
 	}
 	until := found[0].EndedAt.Add(denialHolds)
-	return Errorf(Forbidden, "a person denied exactly this %s (%s); it cannot be asked again by a program until %s",
-		Ago(found[0].EndedAt, now), found[0].ID, Stamp(until)).WithHint("Tell your user that it was denied, and stop here.")
+	return Errorf(Forbidden, "a person denied %s %s (%s); it cannot be asked again by a program until %s",
+		what, Ago(found[0].EndedAt, now), found[0].ID, Stamp(until)).WithHint("Tell your user that it was denied, and stop here.")
 }
 
 func (s *Service) random(n int) string {

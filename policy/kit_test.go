@@ -60,12 +60,21 @@ type sendings struct {
 
 func (s *sendings) note(p policy.Permit) {
 	s.mu.Lock()
-	s.count[p.Request().ID+"/"+p.Step().Name]++
+	s.count[sending(p.Request(), p.Request().Current())]++
 	check := s.check
 	s.mu.Unlock()
 	if check != nil {
 		check(p)
 	}
+}
+
+// sending names one step of a request.
+func sending(r policy.Request, i int) string {
+	name := r.ID + "/" + r.Steps[i].Name
+	if point := r.Steps[i].Point; point != nil {
+		name += fmt.Sprint("/", point.ID)
+	}
+	return name
 }
 
 type cleaner interface {

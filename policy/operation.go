@@ -35,6 +35,7 @@ type Descriptor struct {
 	Noun, Verb string     // for Slack's grammar
 	Effect     Effect     // what it does
 	Idempotent bool       // calling again changes nothing more
+	Each       string     // where it has several targets: the operation that does the same to one; rules on that one bind it too
 	Arguments  []Argument // in the order of Slack's positional arguments
 	Rows       string     // for lists: the key of the rows in structured results
 	Record     []Field    // for lists: what one row holds
@@ -76,7 +77,8 @@ type PlanInput struct {
 	Arguments Arguments
 	Now       time.Time
 	// Again is the request that is being planned again before a step; nil the
-	// first time. What the request itself has done must not count as a change.
+	// first time. What the request itself has done must not count as a change, and
+	// where it has several targets, they stay those that it has.
 	Again *Request
 }
 
@@ -97,6 +99,14 @@ func (p Permit) Request() Request { return p.request }
 
 // Step is the step that the permit is for.
 func (p Permit) Step() Step { return p.request.Steps[p.step] }
+
+// Target is the recovery point that the step is about; nil where there is none.
+func (p Permit) Target() *Point {
+	if several := p.request.Plan.Targets; len(several) > 0 { // those are what the digest covers
+		return &several[p.step].Point
+	}
+	return p.request.Plan.Target
+}
 
 // Answer is what VPS.org said to a step.
 type Answer struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,6 +59,12 @@ func (p Point) String() string {
 	}
 }
 
+// Target is one of several recovery points that a plan is about.
+type Target struct {
+	Point
+	Known Known `json:"known"` // what rules judge it by
+}
+
 // CopyKind says what is taken before an overwrite.
 type CopyKind string
 
@@ -75,6 +82,7 @@ type StepPlan struct {
 	Name   string        `json:"name"`            // safety_copy, or the operation's name
 	Effect Effect        `json:"effect"`          // what this step does
 	Makes  string        `json:"makes,omitempty"` // the kind of recovery point that it makes
+	Point  *Point        `json:"point,omitempty"` // the one of several targets that it is about; filled in by this package
 	Within time.Duration `json:"within"`          // how long it is watched
 }
 
@@ -83,10 +91,11 @@ type StepPlan struct {
 type Plan struct {
 	Summary    string            `json:"summary"` // "restore snapshot 801 … over web-server-01 (12345)"
 	Server     Server            `json:"server"`
-	Target     *Point            `json:"target,omitempty"` // nil for creates
-	LastGood   bool              `json:"last_good"`        // a delete of the last good recovery point
+	Target     *Point            `json:"target,omitempty"`  // nil for creates, and where there are several
+	Targets    []Target          `json:"targets,omitempty"` // several, in the order of their steps: one each
+	LastGood   bool              `json:"last_good"`         // a delete of the last good recovery point
 	SafetyCopy CopyKind          `json:"safety_copy,omitempty"`
-	Params     map[string]string `json:"params,omitempty"` // for creates: name, description
+	Params     map[string]string `json:"params,omitempty"` // for creates: name, description; for several targets: how they were chosen
 	Losses     []string          `json:"losses,omitempty"`
 	Warnings   []string          `json:"warnings,omitempty"`
 	Notes      []string          `json:"notes,omitempty"`
@@ -102,9 +111,10 @@ type Plan struct {
 }
 
 // MustType tells whether [Server.Typed] has to be typed to confirm: always where a
-// slip of the finger could, and in Slack's form for what cannot be undone.
+// slip of the finger could, and in Slack's form for what takes a server's data, its
+// last good recovery point, or several at once.
 func (p Plan) MustType(w Way) bool {
-	return w != WaySlack || p.Effect != Delete || p.LastGood
+	return w != WaySlack || p.Effect != Delete || p.LastGood || len(p.Targets) > 0
 }
 
 // Known is what else was read while planning. Rules judge it; people do not agree
@@ -130,12 +140,13 @@ type facts struct {
 	LastGood   bool
 	SafetyCopy CopyKind
 	Params     map[string]string
+	Targets    []Point `json:",omitempty"` // the digests of plans without are as they always were
 }
 
 func (p Plan) facts() facts {
 	return facts{
 		1, p.Account, p.Operation, p.Server.ID, p.Server.Name, p.Target,
-		p.LastGood, p.SafetyCopy, p.Params,
+		p.LastGood, p.SafetyCopy, p.Params, p.several(),
 	}
 }
 
@@ -146,6 +157,13 @@ func (p Plan) sealed(a Account, d Descriptor, now time.Time) Plan {
 		t := *p.Target
 		t.CreatedAt = t.CreatedAt.UTC()
 		p.Target = &t
+	}
+	p.Targets, p.Steps = slices.Clone(p.Targets), slices.Clone(p.Steps)
+	for i := range p.Targets {
+		p.Targets[i].CreatedAt = p.Targets[i].CreatedAt.UTC()
+		if i < len(p.Steps) {
+			p.Steps[i].Point = &p.Targets[i].Point
+		}
 	}
 	p.Digest = digest(p.facts())
 	return p
@@ -172,6 +190,12 @@ func (p Plan) differs(now Plan) string {
 		changed("its size", a.SizeMB, b.SizeMB)
 		changed("its status", a.Status, b.Status)
 	}
+	for i, a := range p.Targets {
+		if i < len(now.Targets) {
+			changed(a.short(), a.Point, now.Targets[i].Point)
+		}
+	}
+	changed("how many there are", len(p.Targets), len(now.Targets))
 	changed("whether it is the last good recovery point", p.LastGood, now.LastGood)
 	changed("the kind of safety copy that can be taken", p.SafetyCopy, now.SafetyCopy)
 	if len(out) == 0 {
@@ -184,10 +208,13 @@ func (p Plan) differs(now Plan) string {
 // same purpose are duplicates, and denials bind to it.
 func (p Plan) purpose(withCopy bool) string {
 	f := p.facts()
-	f.LastGood, f.ServerName = false, ""
+	f.LastGood, f.ServerName, f.Targets = false, "", nil
 	switch { // what counts is whether there is one, not which slots are free
 	case !withCopy:
 		f.SafetyCopy = ""
+		if p.Effect == Delete { // nor how several were chosen
+			f.Params = nil
+		}
 	case f.SafetyCopy == CopyBackup:
 		f.SafetyCopy = CopySnapshot
 	}

@@ -37,6 +37,8 @@ type world struct {
 	t     *rapid.T
 	procs [2]*policy.Service
 	twos  int // how many people deletes take, as the rules in force say
+
+	foreign []int64 // snapshots that somebody else made
 }
 
 func (w *world) start(i int) {
@@ -57,6 +59,14 @@ func (w *world) permitted(p policy.Permit) {
 	require.Equal(w.t, policy.StateRunning, r.State)
 	require.Equal(w.t, policy.StepStarted, r.Steps[r.Current()].State, "the start is durable before the act")
 	require.Equal(w.t, p.Step().Name, r.Steps[r.Current()].Name)
+	for i, s := range r.Steps {
+		require.Equal(w.t, i < r.Current(), s.State == policy.StepDone, "in their order, and nothing behind one of which something is not known")
+		require.True(w.t, i <= r.Current() || s.State == policy.StepWaiting)
+	}
+	if len(r.Plan.Targets) > 0 {
+		require.Equal(w.t, r.Plan.Targets[r.Current()].Point, *p.Target())
+		w.alone(r)
+	}
 	events := w.events(r.ID)
 	require.Equal(w.t, "operation.started", events[len(events)-1], "and it has its record")
 	if !r.Effect.Destroys() {
@@ -71,13 +81,29 @@ func (w *world) permitted(p policy.Permit) {
 	}
 	require.GreaterOrEqual(w.t, len(people), max(r.Conditions.Approvals, 1), "%s was sent without its people", r.ID)
 	if p.Step().Effect == policy.Overwrite || p.Step().Effect == policy.Delete {
-		t := r.Plan.Target
+		t := p.Target()
 		has := w.fake.HasSnapshot
 		if t.Kind == "backup" {
 			has = w.fake.HasBackup
 		}
 		require.True(w.t, has(t.ID), "what was shown is still there")
 	}
+}
+
+// alone checks what holds when one of several targets is deleted: nothing else runs on
+// the server, it stays with as many good ones as were asked for, and no open request
+// uses it.
+func (w *world) alone(r policy.Request) {
+	open, _, err := w.ledger.Requests(context.Background(), policy.Filter{ServerID: r.Plan.Server.ID, States: policy.OpenStates()})
+	require.NoError(w.t, err)
+	target := r.Plan.Targets[r.Current()].Point
+	for _, o := range open {
+		if o.ID != r.ID {
+			require.NotEqual(w.t, policy.StateRunning, o.State, "%s runs beside %s", o.ID, r.ID)
+			require.False(w.t, o.At(w.clock.Now()).State.Open() && o.Uses(target), "%s uses what %s deletes", o.ID, r.ID)
+		}
+	}
+	require.NotContains(w.t, w.foreign, target.ID, "only what is ours")
 }
 
 func TestNothingHappensUnasked(t *testing.T) {
@@ -88,7 +114,11 @@ func TestNothingHappensUnasked(t *testing.T) {
 		w.fake.AddServer(777, "db-1")
 		for _, server := range []int64{web, 777} {
 			for i := range 2 {
-				w.fake.AddSnapshot(vpsfake.Point{ServerID: server, Name: fmt.Sprint("s", i), CreatedAt: policytest.Start.Add(-time.Hour)})
+				w.foreign = append(w.foreign,
+					w.fake.AddSnapshot(vpsfake.Point{ServerID: server, Name: fmt.Sprint("s", i), CreatedAt: policytest.Start.Add(-time.Hour)}))
+			}
+			for i := range 4 {
+				w.fake.AddSnapshot(vpsfake.Point{ServerID: server, Name: fmt.Sprint("old", i), Description: ours, CreatedAt: policytest.Start.Add(-time.Duration(100+i) * time.Hour)})
 			}
 		}
 		w.start(0)
@@ -108,7 +138,11 @@ func TestNothingHappensUnasked(t *testing.T) {
 		all, _, err := w.ledger.Requests(context.Background(), policy.Filter{})
 		require.NoError(t, err)
 		for _, r := range all {
-			ends[fmt.Sprintf("%s %s", r.Effect, r.State)]++
+			what := string(r.Effect)
+			if len(r.Plan.Targets) > 0 {
+				what = "prune"
+			}
+			ends[what+" "+string(r.State)]++
 		}
 		ends["overwrites sent"] += w.fake.Sent(vpsfake.Overwrite)
 		ends["deletes sent"] += w.fake.Sent(vpsfake.Delete)
@@ -132,9 +166,16 @@ func (w *world) counted() {
 			if !r.Steps[len(r.Steps)-1].LostAt.IsZero() {
 				continue // proven by reading, or settled by a person
 			}
-			require.Equal(w.t, 1, w.sent.count[r.ID+"/"+r.Operation], "%s is done, but was not sent", r.ID)
+			for i, s := range r.Steps {
+				require.Equal(w.t, 1, w.sent.count[sending(r, i)], "%s is done, but %s was not sent", r.ID, s.Name)
+			}
 		}
 		require.NotContains(w.t, []policy.State{policy.StateHeld, policy.StateApproved}, r.State, "%s waits for ever: %s", r.ID, r.Why)
+		for i, s := range r.Steps {
+			if s.State == policy.StepWaiting {
+				require.Zero(w.t, w.sent.count[sending(r, i)], "%s was sent, and is told not to have been", s.Name)
+			}
+		}
 	}
 	require.LessOrEqual(w.t, done[policy.Overwrite], w.fake.Count(vpsfake.Overwrite)+w.settled(policy.Overwrite))
 }
@@ -164,6 +205,7 @@ var actions = []action{
 	{"call", (*world).anyCall},
 	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
 	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
+	{"prune", (*world).anyPrune},
 	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
 	{"deny", func(w *world, s *policy.Service) {
 		if rapid.IntRange(0, 3).Draw(w.t, "really") == 0 {
@@ -274,6 +316,12 @@ func (w *world) anyCall(s *policy.Service) {
 		args += fmt.Sprintf(`,"name":"n%d"`, rapid.IntRange(0, 5).Draw(w.t, "name"))
 	}
 	_, _ = call(s, rapid.SampledFrom([]policy.Actor{agent, other, anyone}).Draw(w.t, "who"), verb+"_"+kind, args)
+}
+
+func (w *world) anyPrune(s *policy.Service) {
+	args := fmt.Sprintf(`"server":%q,"keep":%d,"reason":"x"`,
+		rapid.SampledFrom([]string{"12345", "777"}).Draw(w.t, "server"), rapid.IntRange(1, 4).Draw(w.t, "keep"))
+	_, _ = call(s, rapid.SampledFrom([]policy.Actor{agent, other, anyone}).Draw(w.t, "who"), "prune_snapshots", args)
 }
 
 func (w *world) anyPoint(kind string) int64 {

@@ -35,7 +35,7 @@ type Request struct {
 	Why     string `json:"why,omitempty"` // how it came to this state, for people
 	Steps   []Step `json:"steps"`
 	Undo    *Point `json:"undo,omitempty"`  // the safety copy that was there after the restore
-	Begun   int64  `json:"begun,omitempty"` // of the record that started the overwriting or deleting step
+	Begun   int64  `json:"begun,omitempty"` // of the record that started the last overwriting or deleting step
 	Fence   int64  `json:"fence"`           // counts starts; an answer of an older start changes nothing
 	Purpose string `json:"purpose"`         // what it wants, for duplicates
 	Aim     string `json:"aim"`             // the same without the safety copy, for denials
@@ -88,11 +88,15 @@ func (r Request) Current() int {
 	return slices.IndexFunc(append(slices.Clone(r.Steps), Step{}), func(s Step) bool { return s.State != StepDone })
 }
 
-// Decided tells whether the step that overwrites, deletes or creates for good
+// Decided tells whether the first step that overwrites, deletes or creates for good
 // may have been sent. Until then a request can be withdrawn.
 func (r Request) Decided() bool {
-	return len(r.Steps) > 0 && r.Steps[len(r.Steps)-1].State != StepWaiting
+	i := slices.IndexFunc(r.Steps, Step.decides)
+	return i >= 0 && r.Steps[i].State != StepWaiting
 }
+
+// decides tells whether a step is what was asked for, not the safety copy before it.
+func (s Step) decides() bool { return s.Name != StepSafetyCopy }
 
 // Copy is the safety copy that the request has made, or may have made.
 func (r Request) Copy() (Point, bool) {
@@ -179,21 +183,25 @@ func (r Request) String() string { return fmt.Sprintf("%s %s: %s", r.ID, r.Plan.
 // uncertain, an overwrite waits for everything that runs, and nothing deletes a
 // recovery point that an open request uses. Deletes go one after the other, lest
 // each counts on what the other takes away. A create does not push in before an
-// overwrite that people have approved.
+// overwrite that people have approved. What has several targets runs alone: it
+// waits for everything, and everything for it, while it runs.
 func (r Request) blockedBy(o Request) bool {
 	if o.ID == r.ID || !o.Account.mayBe(r.Account) || o.Plan.Server.ID != r.Plan.Server.ID || !o.State.Open() {
 		return false
 	}
 	overwrites := func(e Effect) bool { return e.Destroys() && e != Delete }
+	several := func(r Request) bool { return len(r.Plan.Targets) > 0 }
 	switch busy := o.State == StateRunning || o.State == StateUncertain; {
 	case busy && (overwrites(o.Effect) || overwrites(r.Effect)):
+		return true
+	case busy && several(r), o.State == StateRunning && several(o):
 		return true
 	case busy && o.Effect == Delete && r.Effect == Delete:
 		return true
 	case o.State == StateApproved && overwrites(o.Effect) && r.Effect == Create:
 		return true
 	}
-	return r.Effect == Delete && r.Plan.Target != nil && o.Uses(*r.Plan.Target)
+	return r.Effect == Delete && slices.ContainsFunc(r.Plan.points(), o.Uses)
 }
 
 // idLetters can be said aloud without being mistaken: no 0 o 1 l.

@@ -119,7 +119,10 @@ func (s *Service) listRequests(ctx context.Context, c Call, a Arguments) (Outcom
 			r.ID, r.Operation, r.State, Fit(r.Plan.Server.Name, 40), "", Fit(r.Actor.Name, 40), r.FiledAt.Format(time.RFC3339), "",
 		}
 		if r.Plan.Target != nil {
-			row.Target = fmt.Sprintf("%s %d", r.Plan.Target.Kind, r.Plan.Target.ID)
+			row.Target = r.Plan.Target.short()
+		}
+		if n := len(r.Plan.Targets); n > 0 {
+			row.Target = count(int64(n), r.Plan.Targets[0].Kind)
 		}
 		if r.State == StateHeld {
 			row.ApproveBy = r.ApproveBy.Format(time.RFC3339)

@@ -22,7 +22,7 @@ func (s *Service) Advance(ctx context.Context, id string) (time.Duration, error)
 		return s.PollEvery, nil // this process is at it
 	}
 	defer s.leave(id)
-	for range 16 { // more than any request has steps
+	for range 40 { // more than any request has steps
 		wait, err := s.advance(ctx, id)
 		if wait != again || err != nil {
 			return max(wait, 0), err

@@ -93,6 +93,11 @@ func NewService(c Config) (*Service, error) {
 		s.byName[op.Name] = op
 		s.catalogue = append(s.catalogue, op.Descriptor)
 	}
+	for _, op := range s.byName {
+		if one := s.byName[op.Each]; op.Each != "" && (one.Effect != op.Effect || one.Plan == nil) {
+			return nil, Errorf(Invalid, "operation %s does to several what %q, of another effect, does to one", op.Name, op.Each)
+		}
+	}
 	return s, nil
 }
 
@@ -159,31 +164,32 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 	return out, err
 }
 
-// Foresee plans a call and judges it as [Service.Call] would, and files nothing.
-func (s *Service) Foresee(ctx context.Context, c Call) (Facts, Conditions, error) {
+// Foresee plans a call and judges it as [Service.Call] would, and files nothing. It
+// gives all that rules judge of it: of several targets, each by itself.
+func (s *Service) Foresee(ctx context.Context, c Call) ([]Facts, Conditions, error) {
 	op, ok := s.byName[c.Operation]
 	if !ok || op.Plan == nil {
-		return Facts{}, Conditions{}, Errorf(NotFound, "there is no operation %q that changes something", Clean(c.Operation, 40))
+		return nil, Conditions{}, Errorf(NotFound, "there is no operation %q that changes something", Clean(c.Operation, 40))
 	}
 	args, err := ParseArguments(op.Descriptor, c.Arguments)
 	if err != nil {
-		return Facts{}, Conditions{}, err
+		return nil, Conditions{}, err
 	}
 	now, err := s.Ledger.Now(ctx)
 	if err != nil {
-		return Facts{}, Conditions{}, err
+		return nil, Conditions{}, err
 	}
 	account, err := s.Account(ctx)
 	if err != nil {
-		return Facts{}, Conditions{}, err
+		return nil, Conditions{}, err
 	}
 	plan, err := op.Plan(ctx, PlanInput{Arguments: args, Now: now})
 	if err != nil {
-		return Facts{}, Conditions{}, err
+		return nil, Conditions{}, err
 	}
 	f := Facts{op.Descriptor, c.Actor, plan.sealed(account, op.Descriptor, now), args.Text("reason"), now}
 	conditions, err := s.conditions(ctx, f)
-	return f, conditions, err
+	return s.each(f), conditions, err
 }
 
 // outcome tells the caller how a request stands, as far as they may see it.

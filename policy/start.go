@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// stale ends a request that was not sent, because the world is not what was shown.
+// stale ends a request that was not sent, or not to its end, because the world is
+// not what was shown.
 func (s *Service) stale(ctx context.Context, seen Request, why string) error {
 	return s.change(ctx, seen.ID, func(ctx context.Context, tx Tx, _ time.Time, r Request) error {
 		if r.Rev != seen.Rev {
@@ -18,11 +19,17 @@ func (s *Service) stale(ctx context.Context, seen Request, why string) error {
 }
 
 func (s *Service) staleIn(ctx context.Context, tx Tx, r Request, why string) error {
+	event, detail := EventStale, map[string]string(nil)
 	r.Why = why
+	if r.Decided() { // some of several targets are gone: that is not to have done nothing
+		next := r.Steps[r.Current()]
+		event, detail = EventFailed, next.names(map[string]string{"step": next.Name})
+		r.Why = r.tally(true) + "; it stopped before " + next.about() + ": " + why
+	}
 	if c, ok := r.Copy(); ok {
 		r.Why += "; its safety copy, " + c.String() + ", stays"
 	}
-	_, err := s.put(ctx, tx, r, EventStale, itself, nil)
+	_, err := s.put(ctx, tx, r, event, itself, detail)
 	return err
 }
 
@@ -113,7 +120,10 @@ func (s *Service) begin(ctx context.Context, seen Request, read int64) (begun Re
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(others, func(o Request) bool { return r.blockedBy(o.At(now)) }) {
+		if i := slices.IndexFunc(others, func(o Request) bool { return r.blockedBy(o.At(now)) }); i >= 0 {
+			if r.Decided() { // between several targets nothing is waited for
+				return s.staleIn(ctx, tx, r, "it would have to wait for "+others[i].ID)
+			}
 			wait = s.PollEvery
 			return nil
 		}
@@ -138,9 +148,9 @@ func (s *Service) begin(ctx context.Context, seen Request, read int64) (begun Re
 		}
 		r.LeaseBy = now.Add(2*s.CallTimeout + time.Second)
 		r.DueAt = r.LeaseBy
-		begun, err = s.put(ctx, tx, r, EventStarted, itself, map[string]string{
+		begun, err = s.put(ctx, tx, r, EventStarted, itself, step.names(map[string]string{
 			"step": step.Name, "effect": string(step.Effect), "fence": fmt.Sprint(r.Fence),
-		})
+		}))
 		wait = 0
 		return err
 	})

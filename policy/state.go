@@ -9,7 +9,7 @@ const (
 	StateApproved  State = "approved"  // may start
 	StateRunning   State = "running"   // a step was started
 	StateDone      State = "done"      // it happened
-	StateFailed    State = "failed"    // it did not happen
+	StateFailed    State = "failed"    // it did not happen, or not all of it
 	StateUncertain State = "uncertain" // an answer was lost; nobody knows
 	StateStale     State = "stale"     // the world moved; nothing was destroyed
 	StateExpired   State = "expired"   // a clock ran out
@@ -50,6 +50,7 @@ const (
 	EventAccepted  Event = "operation.accepted"
 	EventObserved  Event = "operation.observed" // something was seen that must be remembered
 	EventCopied    Event = "operation.copied"   // the safety copy is complete
+	EventStepped   Event = "operation.stepped"  // one of several targets is done; the next may start
 	EventDone      Event = "operation.done"
 	EventFailed    Event = "operation.failed"
 	EventLost      Event = "operation.lost"
@@ -74,8 +75,8 @@ const (
 func Events() []Event {
 	return []Event{
 		EventHeld, EventAllowed, EventSupported, EventApproved, EventDenied, EventCancelled, EventExpired,
-		EventStale, EventStarted, EventAccepted, EventObserved, EventCopied, EventDone, EventFailed, EventLost,
-		EventSettled,
+		EventStale, EventStarted, EventAccepted, EventObserved, EventCopied, EventStepped, EventDone, EventFailed,
+		EventLost, EventSettled,
 	}
 }
 
@@ -92,7 +93,8 @@ var moves = map[State]map[Event]State{
 	},
 	StateRunning: {
 		EventStarted: StateRunning, EventAccepted: StateRunning, EventObserved: StateRunning, EventCopied: StateRunning,
-		EventDone: StateDone, EventFailed: StateFailed, EventLost: StateUncertain,
+		EventStepped: StateRunning,
+		EventDone:    StateDone, EventFailed: StateFailed, EventLost: StateUncertain,
 		EventCancelled: StateCancelled, EventStale: StateStale, // both only before the deciding step
 	},
 	StateUncertain: {

@@ -7,18 +7,21 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
+// copied is a safety copy that is complete.
+var copied = Step{StepPlan: StepPlan{Name: StepSafetyCopy}, State: StepDone}
+
 // Every state × event, written down a second time: what is not here is refused.
 func TestEveryStateAndEvent(t *testing.T) {
 	allowed := map[State]map[Event]State{
 		"":             {EventHeld: StateHeld, EventAllowed: StateApproved},
 		StateHeld:      {EventSupported: StateHeld, EventApproved: StateApproved, EventDenied: StateDenied, EventCancelled: StateCancelled, EventExpired: StateExpired, EventStale: StateStale},
 		StateApproved:  {EventStarted: StateRunning, EventCancelled: StateCancelled, EventExpired: StateExpired, EventStale: StateStale},
-		StateRunning:   {EventStarted: StateRunning, EventAccepted: StateRunning, EventObserved: StateRunning, EventCopied: StateRunning, EventDone: StateDone, EventFailed: StateFailed, EventLost: StateUncertain, EventCancelled: StateCancelled, EventStale: StateStale},
+		StateRunning:   {EventStarted: StateRunning, EventAccepted: StateRunning, EventObserved: StateRunning, EventCopied: StateRunning, EventStepped: StateRunning, EventDone: StateDone, EventFailed: StateFailed, EventLost: StateUncertain, EventCancelled: StateCancelled, EventStale: StateStale},
 		StateUncertain: {EventObserved: StateUncertain, EventDone: StateDone, EventFailed: StateFailed, EventSettled: StateDone},
 	}
 	for _, from := range append([]State{""}, States()...) {
 		for _, e := range Events() {
-			r := Request{State: from, Steps: []Step{{State: StepDone}, {State: StepWaiting}}}
+			r := Request{State: from, Steps: []Step{copied, {State: StepWaiting}}}
 			err := r.move(e)
 			to, ok := allowed[from][e]
 			if !ok {
@@ -35,8 +38,10 @@ func TestEveryStateAndEvent(t *testing.T) {
 func TestNothingIsCalledBackOnceTheDecidingStepMayHaveBeenSent(t *testing.T) {
 	for _, last := range []StepState{StepStarted, StepAccepted, StepUncertain, StepDone, StepFailed} {
 		for _, e := range []Event{EventCancelled, EventStale} {
-			r := Request{State: StateRunning, Steps: []Step{{State: StepDone}, {State: last}}}
+			r := Request{State: StateRunning, Steps: []Step{copied, {State: last}}}
 			assert.Error(t, r.move(e), "%s while %s", e, last)
+			r = Request{State: StateRunning, Steps: []Step{{State: last}, {State: StepWaiting}}}
+			assert.Error(t, r.move(e), "%s while the first of several is %s", e, last)
 		}
 	}
 }

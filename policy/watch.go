@@ -38,7 +38,7 @@ func (s *Service) answered(ctx context.Context, id string, fence int64, a Answer
 			event = EventObserved
 		}
 		overwrites := step.Effect == Overwrite
-		r, err := s.put(ctx, tx, r, event, itself, map[string]string{"step": step.Name, "said": a.Message})
+		r, err := s.put(ctx, tx, r, event, itself, step.names(map[string]string{"step": step.Name, "said": a.Message}))
 		if err == nil && overwrites {
 			err = s.outdate(ctx, tx, r)
 		}
@@ -92,10 +92,13 @@ func (s *Service) loseIn(ctx context.Context, tx Tx, r Request, now time.Time, w
 	step.State, step.LostAt, step.Note = StepUncertain, now, why
 	r.DueAt, r.LeaseBy = now.Add(s.PollEvery), time.Time{}
 	event := EventObserved
-	if i == len(r.Steps)-1 {
+	if step.decides() {
 		event, r.Why = EventLost, why
 	}
-	_, err := s.put(ctx, tx, r, event, itself, map[string]string{"step": step.Name, "lost": why})
+	if tally := r.tally(true); tally != "" {
+		r.Why = tally + ": " + why
+	}
+	_, err := s.put(ctx, tx, r, event, itself, step.names(map[string]string{"step": step.Name, "lost": why}))
 	return err
 }
 
@@ -103,15 +106,18 @@ func (s *Service) loseIn(ctx context.Context, tx Tx, r Request, now time.Time, w
 func (s *Service) failIn(ctx context.Context, tx Tx, r Request, why string) error {
 	i := r.Current()
 	r.Steps = slices.Clone(r.Steps)
-	r.Steps[i].State, r.Steps[i].Note = StepFailed, why
+	step := &r.Steps[i]
+	step.State, step.Note = StepFailed, why
 	r.Why = why
-	if i < len(r.Steps)-1 {
+	if tally := r.tally(true); tally != "" {
+		r.Why = tally + ": " + why
+	} else if !step.decides() {
 		r.Why = "the safety copy failed, so nothing was overwritten: " + why +
 			"; it can be asked for again, also without a safety copy, and then there is no way back"
 	} else if c, ok := r.Copy(); ok {
 		r.Why += "; its safety copy, " + c.String() + ", stays"
 	}
-	_, err := s.put(ctx, tx, r, EventFailed, itself, map[string]string{"step": r.Steps[i].Name})
+	_, err := s.put(ctx, tx, r, EventFailed, itself, step.names(map[string]string{"step": step.Name}))
 	return err
 }
 
@@ -124,14 +130,25 @@ func (s *Service) doneIn(ctx context.Context, tx Tx, r Request, now time.Time, s
 	if sight.Note != "" {
 		step.Note = sight.Note
 	}
-	detail := map[string]string{"step": step.Name, "saw": sight.Note}
+	detail := step.names(map[string]string{"step": step.Name, "saw": sight.Note})
 	if i < len(r.Steps)-1 {
+		event := EventCopied
+		if step.decides() {
+			event = EventStepped
+		}
+		if r.State == StateUncertain { // after an uncertainty nothing more is sent
+			event = EventFailed
+			r.Why = r.tally(true) + "; it stopped because the answer about " + step.about() + " was lost: " + sight.Note
+		}
 		_, within := s.clocks(r.Conditions)
 		r.StartBy, r.DueAt, r.LeaseBy = now.Add(within), now, time.Time{}
-		_, err := s.put(ctx, tx, r, EventCopied, itself, detail)
+		_, err := s.put(ctx, tx, r, event, itself, detail)
 		return err
 	}
 	r.Why, r.Undo = sight.Note, sight.Undo
+	if tally := r.tally(true); tally != "" {
+		r.Why = tally
+	}
 	r, err := s.put(ctx, tx, r, EventDone, itself, detail)
 	if err == nil && r.Effect == Overwrite {
 		err = s.outdate(ctx, tx, r)
@@ -163,7 +180,7 @@ func (s *Service) watch(ctx context.Context, r Request, now time.Time) (time.Dur
 			return nil
 		}
 		var err error
-		next, err = s.conclude(ctx, tx, fresh, now, learned(step, sight), sight)
+		next, err = s.conclude(ctx, tx, fresh, now, learned(fresh.Steps[fresh.Current()], sight), sight)
 		return err
 	})
 	if err == nil && failure != nil {
@@ -213,7 +230,7 @@ func (s *Service) conclude(ctx context.Context, tx Tx, r Request, now time.Time,
 		return again, s.failIn(ctx, tx, r, strings.TrimSpace("it was accepted, but was not complete after "+Span(step.Within)+". "+sight.Note))
 	case news:
 		r.DueAt = now.Add(s.PollEvery)
-		_, err := s.put(ctx, tx, r, EventObserved, itself, map[string]string{"step": step.Name, "saw": sight.Note})
+		_, err := s.put(ctx, tx, r, EventObserved, itself, step.names(map[string]string{"step": step.Name, "saw": sight.Note}))
 		return s.PollEvery, err
 	case r.State == StateUncertain && late:
 		return max(s.PollEvery, rarely), nil

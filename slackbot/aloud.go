@@ -3,6 +3,7 @@ package slackbot
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/vpsguard/vpsguard/policy"
 )
@@ -65,9 +66,16 @@ func (f face) cardText(st policy.Standing, o cardOptions) string {
 	if r.Account.Owner != "" {
 		s.say("Account: ", r.Account.Owner, 100)
 	}
-	if label := lostLabel(r); label != "" {
+	switch label := lostLabel(r); {
+	case r.Tally() != "":
+		s.say("LOST: ", r.Tally(), 220)
+	case label != "":
 		s.each(label+": ", p.Losses, 3, 220)
 	}
+	// All of them, since all are agreed to; what may be long comes last.
+	s.each("", targetLines(r, func(p policy.Point) string {
+		return fmt.Sprintf("%s %d, %s, %q", policy.Clean(p.Kind, 10), p.ID, policy.Ago(p.CreatedAt, st.Now.Truncate(time.Second)), policy.Clean(p.Name, 40))
+	}), 15, 90)
 	if r.State == policy.StateHeld {
 		f.heldText(&s, st, o)
 	} else {

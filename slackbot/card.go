@@ -100,6 +100,8 @@ func (s *sheet) plan(st policy.Standing, losses, warnings, notes int) {
 	s.fact("Server", serverWords(p.Server, s.name))
 	s.fact("Account", r.Account.String())
 	switch label := lostLabel(r); {
+	case r.Tally() != "":
+		s.fact("LOST", r.Tally())
 	case label != "":
 		s.facts(label, p.Losses, losses)
 	case r.Effect.Destroys():
@@ -111,6 +113,13 @@ func (s *sheet) plan(st policy.Standing, losses, warnings, notes int) {
 			label = "Deletes"
 		}
 		s.fact(label, pointWords(*p.Target, st.Now, s.name))
+	}
+	for i, text := range targetLines(r, func(p policy.Point) string { return pointWords(p, st.Now, s.name) }) {
+		label := "Deletes"
+		if r.Tally() != "" {
+			label = "Target"
+		}
+		s.fact(fmt.Sprintf("%s %d of %d", label, i+1, len(p.Targets)), text)
 	}
 	s.fact("Name", p.Params["name"])
 	s.fact("Description", p.Params["description"])
@@ -253,6 +262,9 @@ func aloud(does string, r policy.Request) string {
 	text := does + ", "
 	if p.Target != nil {
 		text += policy.Clean(p.Target.Kind, 10) + fmt.Sprintf(" %d, ", p.Target.ID)
+	}
+	if n := len(p.Targets); n > 0 {
+		text += fmt.Sprintf("%d %ss, ", n, policy.Clean(p.Targets[0].Kind, 10))
 	}
 	tail := fmt.Sprintf(" (%d)", p.Server.ID)
 	text += "server "

@@ -1,6 +1,7 @@
 package slackbot
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -237,4 +238,44 @@ func TestSeveralHaveToApprove(t *testing.T) {
 	assert.Contains(t, m.Text, "1 of 2 approvals")
 	r.Actor = policytest.Person("Grace")
 	assert.Contains(t, visible(t, ours().card(standing(r), cardOptions{ByMessage: true})), "Asked by: a message in the name of Grace, in Slack")
+}
+
+// TestWhatCameOfSeveral: nobody who reads a card must take some for all, or none.
+func TestWhatCameOfSeveral(t *testing.T) {
+	stopped := func(states ...policy.StepState) policy.Request {
+		r := inState(kinds()["prune"], policy.StateFailed)
+		for i := range r.Steps {
+			r.Steps[i].State = policy.StepWaiting
+			if i < len(states) {
+				r.Steps[i].State = states[i]
+			}
+		}
+		return r
+	}
+	for _, row := range []struct {
+		what  string
+		r     policy.Request
+		state string
+		tally string
+	}{
+		{"some", stopped(policy.StepDone, policy.StepDone, policy.StepFailed), "FAILED, partly carried out", "2 of 15 deleted, snapshot 703 was not, 12 not touched"},
+		{"one, and its answer was lost", stopped(policy.StepDone), "FAILED, partly carried out", "1 of 15 deleted, 14 not touched"},
+		{"none", stopped(policy.StepFailed), "FAILED", "0 of 15 deleted, snapshot 701 was not, 14 not touched"},
+		{"all", inState(kinds()["prune"], policy.StateDone), "DONE", "all 15 were deleted"},
+		{"not known of one", inState(kinds()["prune"], policy.StateUncertain), "UNCERTAIN", "14 of 15 deleted, of snapshot 715 it is not known"},
+	} {
+		m := ours().card(standing(row.r), cardOptions{})
+		checkPosted(t, m)
+		assert.True(t, strings.HasPrefix(stateWords(row.r), row.state), row.what)
+		assert.Contains(t, visible(t, m), "LOST: "+row.tally, row.what)
+		assert.Contains(t, m.Text, "LOST: "+row.tally, row.what)
+		assert.Equal(t, row.state == "FAILED", row.r.State == policy.StateFailed && !strings.Contains(m.Text, "partly carried out"), row.what)
+	}
+	m := ours().card(standing(stopped(policy.StepDone, policy.StepFailed)), cardOptions{})
+	for i, fate := range []string{"deleted", "not deleted", "not touched"} {
+		assert.Contains(t, visible(t, m), fmt.Sprintf("Target %d of 15: %s: snapshot %d", i+1, fate, 701+i))
+		assert.Contains(t, m.Text, fmt.Sprintf("%s: snapshot %d", fate, 701+i))
+	}
+	m = ours().card(standing(inState(kinds()["prune"], policy.StateStale)), cardOptions{})
+	assert.Contains(t, visible(t, m), "Lost: nothing: it was not carried out")
 }

@@ -1,6 +1,8 @@
 package slackbot
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -35,6 +37,10 @@ func everywhere(r policy.Request, s string) policy.Request {
 		p := *r.Plan.Target
 		p.Name, p.Status = s, s
 		r.Plan.Target = &p
+	}
+	r.Plan.Targets = slices.Clone(r.Plan.Targets)
+	for i := range r.Plan.Targets {
+		r.Plan.Targets[i].Name, r.Plan.Targets[i].Status = s, s
 	}
 	r.Plan.Params = map[string]string{"name": s, "description": s}
 	for i := range r.Steps {
@@ -82,6 +88,9 @@ func FuzzForeignText(f *testing.F) {
 					checkSafe(t, m)
 					require.True(t, strings.HasPrefix(m.Text, begun(r)), m.Text)
 					require.Contains(t, m.Text, "12345", "the server's id is never cut off")
+					if len(r.Plan.Targets) > 0 && state != policy.StateStale && state != policy.StateExpired {
+						eachTarget(t, r, m.Text, visible(t, m))
+					}
 					if state == policy.StateHeld {
 						require.Contains(t, m.Text, "<@U0ADA>", "nothing foreign keeps approvers from being told")
 						require.Equal(t, strings.Contains(r.WayBack(), "NO WAY BACK"), strings.Contains(m.Text, "Undo: there is NO WAY BACK"))
@@ -95,6 +104,9 @@ func FuzzForeignText(f *testing.F) {
 			st := standing(everywhere(inState(held, policy.StateHeld), s))
 			for _, v := range []slack.ModalViewRequest{ours().approveModal(st, "k"), ours().denyModal(st, "k")} {
 				checkOpened(t, v)
+				if v.Submit != nil { // otherwise it says why not all can be shown
+					eachTarget(t, st.Request, seenView(t, v))
+				}
 			}
 		}
 		checkOpened(t, ours().told(s, s))
@@ -108,6 +120,16 @@ func FuzzForeignText(f *testing.F) {
 		}
 		checkPosted(t, ours().listing(policy.Descriptor{Title: s}, l, listOptions{Actions: offered, Rev: "1", NextKey: "n"}))
 	})
+}
+
+// eachTarget checks that nothing that is deleted is left out.
+func eachTarget(t *testing.T, r policy.Request, texts ...string) {
+	t.Helper()
+	for _, p := range r.Plan.Targets {
+		for _, text := range texts {
+			require.Contains(t, text, fmt.Sprintf("snapshot %d", p.ID))
+		}
+	}
 }
 
 func TestForeignTextInMarkup(t *testing.T) {

@@ -83,7 +83,12 @@ func (g *grammar) notes(some []policy.Descriptor, more bool) (out []string) {
 		out = append(out, note)
 	}
 	if len(held) > 0 {
-		out = append(out, fmt.Sprintf("Nothing happens on %s until a person confirms it on the card.", strings.Join(held, " or ")))
+		last := len(held) - 1
+		which := held[last]
+		if last > 0 {
+			which = strings.Join(held[:last], ", ") + " or " + which
+		}
+		out = append(out, fmt.Sprintf("No %s happens until a person confirms it on the card.", which))
 	}
 	return out
 }
@@ -156,6 +161,7 @@ func (g *grammar) usage(d policy.Descriptor) string {
 // samples are the values of examples, by the argument's name.
 var samples = map[string]any{
 	"server": "web-server-01", "name": "before-upgrade", "request_id": "rq_7f3k9c", reasonName: "the upgrade broke login",
+	"keep": int64(3),
 }
 
 // example is one command as somebody would type it: all that is required, and
@@ -197,7 +203,7 @@ func (g *grammar) canonical(d policy.Descriptor, given map[string]any) string {
 		switch {
 		case !ok:
 			placed = false
-		case placed:
+		case placed && !bare(a):
 			out += " " + typed(v)
 		default:
 			out += " " + a.Name + "=" + typed(v)
@@ -224,6 +230,9 @@ func (g *grammar) canonical(d policy.Descriptor, given map[string]any) string {
 	}
 	return out
 }
+
+// bare tells whether an argument is a number of which nobody could tell what it is.
+func bare(a policy.Argument) bool { return a.Type == policy.Integer && a.Of == "" }
 
 // anyOf tells whether a word would be read as one of the few of some argument.
 func anyOf(d policy.Descriptor, typed string) bool {

@@ -33,7 +33,7 @@ func TestHelpFitsOneScreen(t *testing.T) {
 			text := g.help().String()
 			goldenText(t, name+".txt", text)
 			lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-			assert.LessOrEqual(t, len(lines), 20)
+			assert.LessOrEqual(t, len(lines), 24)
 			for _, l := range lines {
 				assert.LessOrEqual(t, utf8.RuneCountInString(l), 80, "%s", l)
 			}

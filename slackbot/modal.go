@@ -104,6 +104,7 @@ func (f face) denyModal(st policy.Standing, key string) slack.ModalViewRequest {
 	if r.Plan.Target != nil {
 		s.fact("Target", pointWords(*r.Plan.Target, st.Now, s.name))
 	}
+	s.facts("Target", targetLines(r, func(p policy.Point) string { return pointWords(p, st.Now, s.name) }), 0)
 	s.fact("Asked by", askedWords(r.Actor, byMessage(st)))
 	s.quote("Reason, in the caller's own words, unchecked", r.Reason, 500)
 	s.plain("One person's no is enough: then it is not carried out.")

@@ -254,6 +254,7 @@ func kinds() map[string]policy.Request {
 			steps(r, policy.StepPlan{Name: r.Operation, Effect: policy.Overwrite, Within: time.Hour})
 		}),
 		"delete":           removal(false),
+		"prune":            pruning(15), // the most that go at once
 		"delete_last_good": removal(true),
 		"create": policytest.Request("rq_9h5n3e", func(r *policy.Request) {
 			r.Operation, r.Effect = "create_snapshot", policy.Create
@@ -264,6 +265,27 @@ func kinds() map[string]policy.Request {
 			steps(r, policy.StepPlan{Name: r.Operation, Effect: policy.Create, Makes: "snapshot", Within: time.Hour})
 		}),
 	}
+}
+
+// pruning is a request to delete so many snapshots.
+func pruning(n int) policy.Request {
+	return policytest.Request("rq_4k5m6n", func(r *policy.Request) {
+		server := policytest.Server(12345)
+		r.Operation, r.Effect = "prune_snapshots", policy.Delete
+		r.Plan.Operation, r.Plan.Effect, r.Plan.SafetyCopy, r.Plan.Target = r.Operation, policy.Delete, "", nil
+		r.Plan.Summary = fmt.Sprintf("delete %d snapshots of %s, keeping the 2 newest good ones", n, server)
+		r.Plan.Losses = []string{fmt.Sprintf("%d snapshots, each named here, are gone for good (%d MB together)", n, 2048*n)}
+		r.Plan.Warnings = []string{"the API token may not read the server, so whether it is being restored is not known"}
+		r.Plan.Notes = []string{"one after the other, the oldest first; the first that fails, or whose answer is lost, ends it"}
+		var plans []policy.StepPlan
+		for i := range n {
+			p := policytest.Point(int64(701 + i))
+			p.CreatedAt = p.CreatedAt.AddDate(0, i-n, 0)
+			r.Plan.Targets = append(r.Plan.Targets, policy.Target{Point: p})
+			plans = append(plans, policy.StepPlan{Name: r.Operation, Effect: policy.Delete, Point: &p, Within: 10 * time.Minute})
+		}
+		steps(r, plans...)
+	})
 }
 
 func steps(r *policy.Request, plans ...policy.StepPlan) {

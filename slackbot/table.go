@@ -2,6 +2,7 @@ package slackbot
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/slack-go/slack"
@@ -68,7 +69,8 @@ func (s *sheet) row(row policy.Row, actions []policy.Descriptor) {
 	}
 	var out []*slack.ButtonBlockElement
 	for _, a := range actions {
-		if a.Effect.Destroys() && a.Noun == row.Point.Kind && len(out) < 5 {
+		about := slices.ContainsFunc(a.Arguments, func(x policy.Argument) bool { return x.Of == row.Point.Kind })
+		if a.Effect.Destroys() && a.Noun == row.Point.Kind && about && len(out) < 5 {
 			does := capital(a.Verb)
 			r := policy.Request{Plan: policy.Plan{Server: row.Server, Target: row.Point}}
 			out = append(out, button(actRow+a.Verb, rowValue(row.Point.Kind, row.Server.ID, row.Point.ID), does+"…", aloud(does, r)))

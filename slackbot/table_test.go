@@ -14,8 +14,9 @@ import (
 
 // offered are what rows offer, and what they do not.
 var offered = []policy.Descriptor{
-	{Name: "a", Noun: "snapshot", Verb: "restore", Effect: policy.Overwrite},
-	{Name: "b", Noun: "snapshot", Verb: "delete", Effect: policy.Delete},
+	{Name: "a", Noun: "snapshot", Verb: "restore", Effect: policy.Overwrite, Arguments: []policy.Argument{{Of: "snapshot"}}},
+	{Name: "b", Noun: "snapshot", Verb: "delete", Effect: policy.Delete, Arguments: []policy.Argument{{Of: "snapshot"}}},
+	{Name: "e", Noun: "snapshot", Verb: "prune", Effect: policy.Delete, Arguments: []policy.Argument{{Of: "server"}}}, // not of one row
 	{Name: "c", Noun: "snapshot", Verb: "create", Effect: policy.Create},
 	{Name: "d", Noun: "backup", Verb: "restore", Effect: policy.Overwrite},
 }

@@ -35,6 +35,9 @@ func stateWords(r policy.Request) string {
 	case policy.StateDone:
 		return "DONE"
 	case policy.StateFailed:
+		if r.Partly() {
+			return "FAILED, partly carried out"
+		}
 		return "FAILED"
 	case policy.StateStale:
 		return "STALE, not carried out"
@@ -140,8 +143,25 @@ func undoStands(r policy.Request) bool {
 	return r.State.Open() || r.State == policy.StateDone
 }
 
-// stepLines are the steps of a request, each with how it stands.
+// targetLines are several targets, each with what came of it, in the words of of.
+func targetLines(r policy.Request, of func(policy.Point) string) []string {
+	out := make([]string, 0, len(r.Plan.Targets))
+	for i, t := range r.Plan.Targets {
+		text := of(t.Point)
+		if fate := r.Fate(i); fate != "" {
+			text = fate + ": " + text
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
+// stepLines are the steps of a request, each with how it stands; none where each is
+// told with its target.
 func stepLines(r policy.Request, most int) []string {
+	if len(r.Plan.Targets) > 0 {
+		return nil
+	}
 	out := make([]string, 0, len(r.Steps))
 	begun := len(r.Steps) > 0 && r.Steps[0].State != policy.StepWaiting
 	for i, s := range r.Steps {

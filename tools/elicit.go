@@ -113,7 +113,7 @@ func (s *Server) asks(st policy.Standing) string {
 	t.say("%svpsguard asks: do you confirm %s? You have until %s.", label, r.ID, policy.Stamp(st.Form.Until))
 	t.say("What would happen: %s", sentence(r.Plan.Summary))
 	t.say("Server: %s%s, of %s.", r.Plan.Server, address(r.Plan.Server), policy.Clean(r.Account.String(), mostLine))
-	t.plan(r)
+	t.plan(r, st.Now)
 	if r.Conditions.Approvals > 1 {
 		t.say("It takes %d different people; %d so far.", r.Conditions.Approvals, st.Agreed)
 	}

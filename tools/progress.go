@@ -71,6 +71,9 @@ func happening(st policy.Standing) string {
 	if i < 0 {
 		return what + ": " + string(r.State)
 	}
+	if tally := r.Tally(); tally != "" {
+		return what + ": " + tally
+	}
 	step := r.Steps[i]
 	if p := made(step); p != nil {
 		what = fmt.Sprintf("%s %d of %s", p.Kind, p.ID, policy.Clean(r.Plan.Server.Name, 64))

@@ -88,6 +88,19 @@ func TestResultsAreFrozen(t *testing.T) {
 	h.advance(t, id, 9*time.Minute)
 	show("done", d.call("get_request", `{"request_id":"`+id+`"}`))
 
+	for i := range 4 {
+		h.fake.AddSnapshot(vpsfake.Point{
+			ServerID: 54321, Name: fmt.Sprint("release-", i+1), Description: "[vpsguard rq_7f3k9c abcdefgh]",
+			CreatedAt: time.Date(2024, time.Month(i+5), 1, 12, 0, 0, 0, time.UTC),
+		})
+	}
+	pruned := show("prune_held", d.call("prune_snapshots", `{"server":"54321","keep":5,"reason":"make room"}`))
+	id, _ = pruned.at("request", "id").(string)
+	h.confirm(t, id)
+	h.fake.Inject(vpsfake.Fault{Name: vpsfake.Conflict, Method: "DELETE", After: 2, Times: 1})
+	h.advance(t, id, 0)
+	show("prune_partly", d.call("get_request", `{"request_id":"`+id+`"}`))
+	show("prune_nothing", d.call("prune_snapshots", `{"server":"12345","keep":5,"reason":"make room"}`))
 	show("created", d.call("create_snapshot", `{"server":"12345","name":"before-upgrade"}`))
 	other := d.call("delete_backup", `{"server":"12345","backup_id":499,"reason":"old"}`)
 	show("withdrawn", d.call("cancel_request", fmt.Sprintf(`{"request_id":%q}`, other.at("request", "id"))))

@@ -178,9 +178,8 @@ var requestSchema = object(
 	property{"effect", text, true},
 	property{"state", text, true},
 	property{"server", object(property{"id", number, true}, property{"name", text, true}), true},
-	property{"target", object(
-		property{"kind", text, true}, property{"id", number, true}, property{"name", text, false},
-		property{"created_at", text, true}), false},
+	property{"target", targetSchema, false},
+	property{"targets", list(targetSchema), false},
 	property{"losses", list(text), true},
 	property{"warnings", list(text), true},
 	property{"reason", text, false},
@@ -198,10 +197,14 @@ var requestSchema = object(
 	property{"start_by", text, false},
 	property{"steps", list(object(
 		property{"name", text, true}, property{"effect", text, true}, property{"state", text, true},
-		property{"started_at", text, false}, property{"point", pointSchema, false}, property{"note", text, false})), true},
+		property{"target", pointSchema, false}, property{"started_at", text, false}, property{"point", pointSchema, false}, property{"note", text, false})), true},
 	property{"result", object(
 		property{"why", text, false}, property{"ended_at", text, false},
 		property{"created", pointSchema, false}, property{"undo", pointSchema, false}), false},
 )
 
-var pointSchema = object(property{"kind", text, true}, property{"id", number, true}, property{"name", text, false})
+var (
+	pointSchema  = object(property{"kind", text, true}, property{"id", number, true}, property{"name", text, false})
+	targetSchema = object(
+		property{"kind", text, true}, property{"id", number, true}, property{"name", text, false}, property{"created_at", text, true})
+)

@@ -11,24 +11,25 @@ import (
 // requestResult is how a request stands, for clients. Its schema is
 // [requestSchema].
 type requestResult struct {
-	ID          string        `json:"id"`
-	Operation   string        `json:"operation"`
-	Effect      policy.Effect `json:"effect"`
-	State       policy.State  `json:"state"`
-	Server      serverResult  `json:"server"`
-	Target      *targetResult `json:"target,omitempty"`
-	Losses      []string      `json:"losses"`
-	Warnings    []string      `json:"warnings"`
-	Reason      string        `json:"reason,omitempty"`
-	Requester   requester     `json:"requester"`
-	Rules       []string      `json:"rules"`
-	Approvals   approvals     `json:"approvals"`
-	ConfirmWith []string      `json:"confirm_with"`
-	WaitsFor    []string      `json:"waits_for"`
-	ApproveBy   string        `json:"approve_by,omitempty"`
-	StartBy     string        `json:"start_by,omitempty"`
-	Steps       []stepResult  `json:"steps"`
-	Result      *ending       `json:"result,omitempty"`
+	ID          string         `json:"id"`
+	Operation   string         `json:"operation"`
+	Effect      policy.Effect  `json:"effect"`
+	State       policy.State   `json:"state"`
+	Server      serverResult   `json:"server"`
+	Target      *targetResult  `json:"target,omitempty"`
+	Targets     []targetResult `json:"targets,omitempty"`
+	Losses      []string       `json:"losses"`
+	Warnings    []string       `json:"warnings"`
+	Reason      string         `json:"reason,omitempty"`
+	Requester   requester      `json:"requester"`
+	Rules       []string       `json:"rules"`
+	Approvals   approvals      `json:"approvals"`
+	ConfirmWith []string       `json:"confirm_with"`
+	WaitsFor    []string       `json:"waits_for"`
+	ApproveBy   string         `json:"approve_by,omitempty"`
+	StartBy     string         `json:"start_by,omitempty"`
+	Steps       []stepResult   `json:"steps"`
+	Result      *ending        `json:"result,omitempty"`
 }
 
 type serverResult struct {
@@ -71,6 +72,7 @@ type stepResult struct {
 	Name      string           `json:"name"`
 	Effect    policy.Effect    `json:"effect"`
 	State     policy.StepState `json:"state"`
+	Target    *pointResult     `json:"target,omitempty"`
 	StartedAt string           `json:"started_at,omitempty"`
 	Point     *pointResult     `json:"point,omitempty"`
 	Note      string           `json:"note,omitempty"`
@@ -112,6 +114,9 @@ func (s *Server) request(st policy.Standing) requestResult {
 	if t := p.Target; t != nil {
 		out.Target = &targetResult{*point(*t), stamp(t.CreatedAt)}
 	}
+	for _, t := range p.Targets {
+		out.Targets = append(out.Targets, targetResult{*point(t.Point), stamp(t.CreatedAt)})
+	}
 	for _, a := range r.Approvals {
 		out.Approvals.Given = append(out.Approvals.Given, approval{policy.Clean(a.By.String(), 80), a.Way, a.Assurance, stamp(a.At)})
 	}
@@ -121,7 +126,10 @@ func (s *Server) request(st policy.Standing) requestResult {
 		}
 	}
 	for _, step := range r.Steps {
-		told := stepResult{step.Name, step.Effect, step.State, stamp(step.StartedAt), made(step), policy.Clean(step.Note, mostLine)}
+		told := stepResult{step.Name, step.Effect, step.State, nil, stamp(step.StartedAt), made(step), policy.Clean(step.Note, mostLine)}
+		if step.Point != nil {
+			told.Target = point(*step.Point)
+		}
 		out.Steps = append(out.Steps, told)
 	}
 	return out

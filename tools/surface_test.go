@@ -3,6 +3,7 @@ package tools_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -10,7 +11,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
 	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/policytest"
 	"github.com/vpsguard/vpsguard/tools"
 )
 
@@ -59,8 +62,11 @@ func TestWhatChangesSomethingIsHeldOrListed(t *testing.T) {
 		"restore_backup":   `{"server":"12345","backup_id":501,"reason":"x"}`,
 		"delete_snapshot":  `{"server":"12345","snapshot_id":798,"reason":"x"}`,
 		"delete_backup":    `{"server":"12345","backup_id":499,"reason":"x"}`,
+		"prune_snapshots":  `{"server":"12345","keep":1,"include_foreign":true,"reason":"x"}`,
+		"prune_backups":    `{"server":"12345","keep":1,"include_foreign":true,"reason":"x"}`,
 	}
 	h := build(t)
+	h.fake.AddBackup(vpsfake.Point{ServerID: 12345, CreatedAt: policytest.Start.AddDate(-1, 0, 0)}) // one to prune
 	d := h.stdio(t)
 	for _, op := range h.service.Catalogue() {
 		if op.Effect == policy.Read {
@@ -74,6 +80,8 @@ func TestWhatChangesSomethingIsHeldOrListed(t *testing.T) {
 		if assert.True(t, ok, "%s is new: say here how it is called and held, or why it need not be", op.Name) {
 			a := d.call(op.Name, arguments)
 			assert.Equal(t, "held", a.at("request", "state"), a.text)
+			// No program has more than five waiting, and there are more operations than that.
+			d.call("cancel_request", `{"request_id":"`+fmt.Sprint(a.at("request", "id"))+`"}`)
 		}
 	}
 	assert.Empty(t, h.fake.Mutations())

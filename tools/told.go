@@ -13,7 +13,7 @@ import (
 func (s *Server) told(st policy.Standing) string {
 	var t lines
 	r := st.Request
-	t.say("%s %s", r.ID, stands(r.State))
+	t.say("%s %s", r.ID, stands(r))
 	t.say("Plan: %s", sentence(r.Plan.Summary))
 	if st.Again {
 		t.say("This call repeats that request; nothing new was filed.")
@@ -22,7 +22,7 @@ func (s *Server) told(st policy.Standing) string {
 		t.say("%s", sentence(st.Note))
 	}
 	if r.State == policy.StateHeld || r.State == policy.StateApproved {
-		t.plan(r)
+		t.plan(r, st.Now)
 	}
 	t.clocks(r, st.Agreed, st.Now)
 	steps(&t, r)
@@ -37,8 +37,8 @@ func (s *Server) told(st policy.Standing) string {
 	return strings.TrimSpace(t.String())
 }
 
-func stands(state policy.State) string {
-	switch state {
+func stands(r policy.Request) string {
+	switch r.State {
 	case policy.StateHeld:
 		return "is HELD: it waits for a person to confirm it, and nothing has been changed."
 	case policy.StateApproved:
@@ -50,6 +50,9 @@ func stands(state policy.State) string {
 	case policy.StateDone:
 		return "is done."
 	case policy.StateFailed:
+		if r.Partly() {
+			return "FAILED, partly carried out."
+		}
 		return "FAILED."
 	case policy.StateStale:
 		return "is stale: things were no longer as planned, and it was not carried out."
@@ -60,7 +63,7 @@ func stands(state policy.State) string {
 	case policy.StateCancelled:
 		return "was withdrawn: it was not carried out."
 	default:
-		return "is " + string(state) + "."
+		return "is " + string(r.State) + "."
 	}
 }
 
@@ -108,9 +111,12 @@ func (t *lines) say(format string, args ...any) { t.WriteString(fmt.Sprintf(form
 
 // plan tells what a request that is still open would do, and what it would
 // cost, in the words of the plan.
-func (t *lines) plan(r policy.Request) {
+func (t *lines) plan(r policy.Request, now time.Time) {
 	for _, l := range r.Plan.Losses {
 		t.say("LOST: %s", sentence(l))
+	}
+	for i, p := range r.Plan.Targets {
+		t.say("%d of %d: %s, from %s, %s.", i+1, len(r.Plan.Targets), p.Point, policy.Stamp(p.CreatedAt), policy.Ago(p.CreatedAt, now))
 	}
 	for _, w := range r.Plan.Warnings {
 		t.say("Warning: %s", sentence(w))
@@ -154,9 +160,13 @@ func (t *lines) clocks(r policy.Request, agreed int, now time.Time) {
 // steps tells what came of it so far.
 func steps(t *lines, r policy.Request) {
 	last := ""
-	for _, step := range r.Steps {
+	for i, step := range r.Steps {
 		if r.Steps[0].State == policy.StepWaiting {
 			break
+		}
+		if step.Point != nil { // in the words of the plan, and the reason is told once, at the end
+			t.say("%d of %d: %s: %s.", i+1, len(r.Steps), step.Point, r.Fate(i))
+			continue
 		}
 		told := string(step.State)
 		if p := made(step); p != nil {

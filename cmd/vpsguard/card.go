@@ -29,6 +29,13 @@ func card(w io.Writer, st policy.Standing) {
 	if r.Plan.Target != nil {
 		line("Target", target(*r.Plan.Target, st.Now))
 	}
+	for i, t := range r.Plan.Targets {
+		text := target(t.Point, st.Now)
+		if fate := r.Fate(i); fate != "" {
+			text = fate + ": " + text
+		}
+		line("Target", fmt.Sprintf("%d of %d, %s", i+1, len(r.Plan.Targets), text))
+	}
 	line("Name", r.Plan.Params["name"])
 	line("About", r.Plan.Params["description"])
 	each(line, "Lost", r.Plan.Losses)
@@ -38,6 +45,7 @@ func card(w io.Writer, st policy.Standing) {
 	}
 	each(line, "Note", r.Plan.Notes)
 	line("Undo", r.WayBack())
+	line("So far", r.Tally())
 	line("Steps", steps(r))
 	line("Asked by", asked(r.Actor))
 	line("Filed", moment(r.FiledAt, st.Now))
@@ -171,6 +179,9 @@ func target(p policy.Point, now time.Time) string {
 func moment(t, now time.Time) string { return policy.Stamp(t) + ", " + policy.Ago(t, now) }
 
 func steps(r policy.Request) string {
+	if len(r.Plan.Targets) > 0 { // each is told with its target
+		return ""
+	}
 	out := make([]string, 0, len(r.Steps))
 	for i, s := range r.Steps {
 		text := fmt.Sprintf("%d. %s", i+1, spoken(s.Name))

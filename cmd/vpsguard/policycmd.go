@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,6 +81,9 @@ func (p *program) policyExplainCommand() *cobra.Command {
 	id := c.Flags().Int64("id", 0, "id of the snapshot or backup")
 	door := c.Flags().String("door", "mcp", "who calls: through mcp, slack or terminal")
 	subject := c.Flags().String("subject", "", "who calls: the `IDENTITY` at that door")
+	keep := c.Flags().Int64("keep", 0, "how many of the newest good ones a prune keeps")
+	older := c.Flags().String("older-than", "", "how old what a prune deletes is at least, such as `7d`")
+	foreign := c.Flags().Bool("include-foreign", false, "a prune deletes what vpsguard did not make, too")
 	noCopy := c.Flags().Bool("no-safety-copy", false, "ask for no safety copy")
 	reason := c.Flags().String("reason", "explained", "the `TEXT` of the reason")
 	file := c.Flags().String("file", "", "judge by this `FILE` instead of the one in force")
@@ -106,6 +110,10 @@ func (p *program) policyExplainCommand() *cobra.Command {
 			if *id != 0 {
 				given["snapshot_id"], given["backup_id"] = *id, *id
 			}
+			if *keep != 0 {
+				given["keep"] = *keep
+			}
+			given["older_than"], given["include_foreign"] = *older, *foreign
 			given["name"] = "explained"
 			raw, err := argumentsOf(d.service.Catalogue(), args[0], given)
 			if err != nil {
@@ -135,14 +143,17 @@ func argumentsOf(all []policy.Descriptor, name string, given map[string]any) (js
 
 func (d *desk) explain(ctx context.Context, r *rules.Rules, c policy.Call) error {
 	facts, conditions, err := d.service.Foresee(ctx, c)
-	e := explained{Operation: c.Operation, Plan: facts.Plan.Summary, Conditions: conditions}
+	e := explained{Operation: c.Operation, Conditions: conditions}
+	if len(facts) > 0 {
+		e.Plan = facts[0].Plan.Summary
+	}
 	switch {
 	case policy.KindOf(err) == policy.Forbidden:
 		e.Refused = public(err).Message
 	case err != nil:
 		return err
 	}
-	e.Rules = r.Explain(facts)
+	e.Rules = r.Explain(facts...)
 	if d.out.json() {
 		return d.printJSON(e)
 	}
@@ -156,6 +167,9 @@ func (d *desk) explain(ctx context.Context, r *rules.Rules, c policy.Call) error
 		case m.Matched:
 			state = "matches: " + m.Outcome
 		}
+		if len(m.Targets) > 0 {
+			state += fmt.Sprintf(" (for %s)", ids(m.Targets))
+		}
 		fmt.Fprintf(&b, "  %s (%s): %s\n", m.Name, m.Position, state)
 	}
 	switch {
@@ -167,6 +181,15 @@ func (d *desk) explain(ctx context.Context, r *rules.Rules, c policy.Call) error
 		fmt.Fprintf(&b, "It is held: %s.\n", askedFor(conditions))
 	}
 	return d.printf("%s", b.String())
+}
+
+// ids lists numbers.
+func ids(all []int64) string {
+	out := make([]string, 0, len(all))
+	for _, id := range all {
+		out = append(out, strconv.FormatInt(id, 10))
+	}
+	return strings.Join(out, ", ")
 }
 
 // askedFor says in words what conditions ask for.

@@ -240,7 +240,11 @@ func (d *desk) settle(ctx context.Context, t *terminal, r policy.Request, as pol
 	if err := d.mayAsk(ctx, r, policy.StateUncertain); err != nil {
 		return err
 	}
-	say(t, "", fmt.Sprintf("You say that this is %s. It is recorded with your name; nothing is sent.", as))
+	what := "this"
+	if p := r.Steps[r.Current()].Point; p != nil { // one of several
+		what = "the delete of " + p.String()
+	}
+	say(t, "", fmt.Sprintf("You say that %s is %s. It is recorded with your name; nothing is sent.", what, as))
 	passphrase, err := t.askHidden(ctx, "Passphrase: ")
 	if err != nil {
 		return err

@@ -150,6 +150,9 @@ func progress(w io.Writer, st policy.Standing, told map[string]bool) {
 			continue
 		}
 		text := spoken(s.Name) + ": " + string(s.State)
+		if s.Point != nil { // one of several
+			text = s.Point.String() + ": " + string(s.State)
+		}
 		if s.Note != "" {
 			text += ": " + s.Note
 		}

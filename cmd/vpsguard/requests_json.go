@@ -13,29 +13,30 @@ type (
 		Request requestOut `json:"request"`
 	}
 	requestOut struct {
-		ID          string        `json:"id"`
-		Operation   string        `json:"operation"`
-		Effect      policy.Effect `json:"effect"`
-		State       policy.State  `json:"state"`
-		Summary     string        `json:"summary"`
-		Account     string        `json:"account"`
-		Server      policy.Server `json:"server"`
-		Target      *policy.Point `json:"target,omitempty"`
-		Losses      []string      `json:"losses"`
-		Warnings    []string      `json:"warnings"`
-		Notes       []string      `json:"notes"`
-		Reason      string        `json:"reason,omitempty"`
-		Requester   requesterOut  `json:"requester"`
-		Rules       []string      `json:"rules"`
-		Approvals   approvalsOut  `json:"approvals"`
-		ConfirmWith []string      `json:"confirm_with"`
-		WaitsFor    []string      `json:"waits_for"`
-		Others      []string      `json:"others_on_server"`
-		FiledAt     string        `json:"filed_at"`
-		ApproveBy   string        `json:"approve_by,omitempty"`
-		StartBy     string        `json:"start_by,omitempty"`
-		Steps       []stepOut     `json:"steps"`
-		Result      *resultOut    `json:"result,omitempty"`
+		ID          string         `json:"id"`
+		Operation   string         `json:"operation"`
+		Effect      policy.Effect  `json:"effect"`
+		State       policy.State   `json:"state"`
+		Summary     string         `json:"summary"`
+		Account     string         `json:"account"`
+		Server      policy.Server  `json:"server"`
+		Target      *policy.Point  `json:"target,omitempty"`
+		Targets     []policy.Point `json:"targets,omitempty"`
+		Losses      []string       `json:"losses"`
+		Warnings    []string       `json:"warnings"`
+		Notes       []string       `json:"notes"`
+		Reason      string         `json:"reason,omitempty"`
+		Requester   requesterOut   `json:"requester"`
+		Rules       []string       `json:"rules"`
+		Approvals   approvalsOut   `json:"approvals"`
+		ConfirmWith []string       `json:"confirm_with"`
+		WaitsFor    []string       `json:"waits_for"`
+		Others      []string       `json:"others_on_server"`
+		FiledAt     string         `json:"filed_at"`
+		ApproveBy   string         `json:"approve_by,omitempty"`
+		StartBy     string         `json:"start_by,omitempty"`
+		Steps       []stepOut      `json:"steps"`
+		Result      *resultOut     `json:"result,omitempty"`
 	}
 	requesterOut struct {
 		Name        string      `json:"name"`
@@ -58,6 +59,7 @@ type (
 		Name      string           `json:"name"`
 		Effect    policy.Effect    `json:"effect"`
 		State     policy.StepState `json:"state"`
+		Target    *policy.Point    `json:"target,omitempty"`
 		StartedAt string           `json:"started_at,omitempty"`
 		PointID   int64            `json:"point_id,omitempty"`
 		Note      string           `json:"note,omitempty"`
@@ -81,6 +83,9 @@ func standingJSON(st policy.Standing) standingOut {
 		Approvals: approvalsOut{Needed: r.Conditions.Approvals, Given: []approvalOut{}},
 		FiledAt:   stamp(r.FiledAt), ApproveBy: stamp(r.ApproveBy), StartBy: stamp(r.StartBy), Steps: []stepOut{},
 	}
+	for _, t := range p.Targets {
+		out.Targets = append(out.Targets, t.Point)
+	}
 	for _, a := range r.Approvals {
 		out.Approvals.Given = append(out.Approvals.Given, approvalOut{a.By.String(), a.Way, a.Assurance, stamp(a.At)})
 	}
@@ -90,7 +95,7 @@ func standingJSON(st policy.Standing) standingOut {
 		}
 	}
 	for _, s := range r.Steps {
-		out.Steps = append(out.Steps, stepOut{s.Name, s.Effect, s.State, stamp(s.StartedAt), s.PointID, s.Note})
+		out.Steps = append(out.Steps, stepOut{s.Name, s.Effect, s.State, s.Point, stamp(s.StartedAt), s.PointID, s.Note})
 	}
 	if r.Why != "" || !r.EndedAt.IsZero() {
 		out.Result = &resultOut{r.Why, stamp(r.EndedAt), r.Undo}

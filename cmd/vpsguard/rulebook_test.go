@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/policy/ledger"
 	"github.com/vpsguard/vpsguard/policy/rules"
@@ -448,12 +449,20 @@ rules:
   - name: old servers
     when: operation.effect == "delete" && actor.door == "slack" && 10 / (server.id - 12345) > 1
     hold: {approvals: 3}
+  - name: releases stay for long
+    when: operation.name == "delete_snapshot" && target.name.startsWith("release-") && target.age < duration("48000h")
+    hold: {approvals: 2}
 `
 
 func TestPolicyExplain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fast())
 	s, _ := w.service(t) // there is a ledger
+	for i, days := range []int{3000, 1000} {
+		w.fake.AddSnapshot(vpsfake.Point{
+			ServerID: 12345, Name: fmt.Sprint("release-", i+1), Description: "[vpsguard rq_7f3k9c abcdefgh]", CreatedAt: time.Now().AddDate(0, 0, -days),
+		})
+	}
 	env := append(w.env, "VPSGUARD_POLICY_FILE="+rulesFile(t, explainedRules))
 	var b strings.Builder
 	for _, args := range [][]string{
@@ -468,6 +477,10 @@ func TestPolicyExplain(t *testing.T) {
 		{"list_servers"},
 		{"reboot"},
 		{"create_backup", "--door", "window"},
+		{"prune_snapshots", "--keep", "2"},
+		{"prune_snapshots", "--keep", "2", "--older-than", "200w"},
+		{"prune_snapshots", "--keep", "1", "--include-foreign", "--door", "mcp", "--subject", "os:ci-agent"},
+		{"prune_snapshots"},
 	} {
 		out, log, code := vpsguard(t, env, append([]string{"policy", "explain", "--server", "web-server-01"}, args...)...)
 		fmt.Fprintf(&b, "$ vpsguard policy explain %s\n%s%s(%d)\n\n", strings.Join(args, " "), out, log, code)
@@ -500,7 +513,7 @@ func TestPolicyExplainInJSON(t *testing.T) {
 	assert.Equal(t, 10*time.Minute, e.Conditions.Delay)
 	assert.Equal(t, hashOf(explainedRules), e.Conditions.Hash)
 	assert.Empty(t, e.Refused)
-	require.Len(t, e.Rules, 5)
+	require.Len(t, e.Rules, 6)
 	assert.Equal(t, rules.Match{
 		Name: "restores take two people", Matched: true, Position: file + ":5:5", Outcome: e.Rules[0].Outcome,
 	}, e.Rules[0])

@@ -40,6 +40,7 @@ func newTwin(t *testing.T, url string, now *atomic.Pointer[vpsfake.Fake]) *twin 
 	t.Helper()
 	w := &twin{t: t, clock: slackfake.NewClock(slackfake.Epoch)}
 	w.fake = vpsfake.New(vpsfake.Options{Token: testToken, Now: w.clock.Now, CreateTakes: 2 * time.Minute, RestoreTakes: 3 * time.Minute})
+	w.fake.AddBackup(vpsfake.Point{ServerID: 12345, Description: "before the move", CreatedAt: slackfake.Epoch.Add(-9000 * time.Hour)}) // one to prune
 	now.Store(w.fake)
 	s, err := load(t.Context(), append(bare(t), "VPSGUARD_API_URL="+url, "VPSGUARD_API_TOKEN="+testToken,
 		"VPSGUARD_DATABASE=sqlite:"+filepath.Join(t.TempDir(), "ledger.db")))
@@ -186,7 +187,7 @@ func TestBothDoorsLeaveTheSameRecords(t *testing.T) {
 	url := api.URL + vpsfake.BasePath
 	values := map[string]any{
 		"server": "web-server-01", "snapshot_id": 801, "backup_id": 501, "name": "before-upgrade", "description": "made by hand",
-		"reason": "the upgrade broke login",
+		"reason": "the upgrade broke login", "keep": 1, "older_than": "36h", "include_foreign": true,
 	}
 	for _, d := range newTwin(t, url, &fake).service.Catalogue() {
 		t.Run(d.Name, func(t *testing.T) {

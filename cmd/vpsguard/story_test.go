@@ -483,9 +483,18 @@ var deeds = map[string]func(*stage, beat) string{
 	"mcp":   (*stage).tool,
 	"drift": (*stage).drift,
 	"next": func(g *stage, s beat) string {
-		// next create> create-sticks
-		path := map[string]string{"restore": "/restore/", "create": "/"}[s.words[0]]
-		g.vps.Inject(vpsfake.Fault{Name: s.rest, Method: "POST", Times: 1, Match: pathEnds(path)})
+		// next create> create-sticks, next delete 2> conflict
+		fault := vpsfake.Fault{Name: s.rest, Method: "POST", Times: 1}
+		fault.Match = pathEnds(map[string]string{"restore": "/restore/", "create": "/", "delete": "/"}[s.words[0]])
+		if s.words[0] == "delete" {
+			fault.Method = "DELETE"
+		}
+		if len(s.words) > 1 {
+			n, err := strconv.Atoi(s.words[1])
+			require.NoError(g.t, err)
+			fault.After = n - 1
+		}
+		g.vps.Inject(fault)
 		return ""
 	},
 	"terminal": func(g *stage, s beat) string {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -269,13 +270,13 @@ func (g *stage) request(name string) policy.Request {
 	return policy.Request{}
 }
 
-var storyID = regexp.MustCompile(`\brq_[1-9]\b`)
+var storyID = regexp.MustCompile(`\brq_[1-9]\d?\b`)
 
 // real puts the ids of the program in the place of the story's.
 func (g *stage) real(text string) string {
 	all := g.requests()
 	return storyID.ReplaceAllStringFunc(text, func(name string) string {
-		if n := int(name[3] - '0'); n <= len(all) {
+		if n, err := strconv.Atoi(name[len("rq_"):]); err == nil && n <= len(all) {
 			return all[n-1].ID
 		}
 		return name

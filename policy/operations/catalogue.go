@@ -18,10 +18,12 @@ func Catalogue(api *apiclient.Client) []policy.Operation {
 		h.createSnapshot(),
 		h.restoreSnapshot(),
 		h.deleteSnapshot(),
+		h.pruneSnapshots(),
 		h.listBackups(),
 		h.createBackup(),
 		h.restoreBackup(),
 		h.deleteBackup(),
+		h.pruneBackups(),
 	}
 }
 

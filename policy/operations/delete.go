@@ -16,19 +16,27 @@ const deleteWithin = 10 * time.Minute
 
 // remove makes an operation that deletes a kind of recovery point; send is the
 // one call that does it.
-func (h house) remove(d policy.Descriptor, kind string, send func(ctx context.Context, id int64) error) policy.Operation {
-	d.Effect = policy.Delete
+func (h house) remove(d policy.Descriptor, kind string, send sendDelete) policy.Operation {
 	d.Arguments = []policy.Argument{serverArgument, pointArgument(kind), reasonArgument}
+	return h.removing(d, send, func(ctx context.Context, in policy.PlanInput) (policy.Plan, error) {
+		return h.planDelete(ctx, in, kind, d.Name)
+	})
+}
+
+// sendDelete is the one call that deletes a recovery point.
+type sendDelete func(ctx context.Context, id int64) error
+
+// removing makes an operation of which each step deletes its target.
+func (h house) removing(d policy.Descriptor, send sendDelete, plan func(context.Context, policy.PlanInput) (policy.Plan, error)) policy.Operation {
+	d.Effect = policy.Delete
 	return policy.Operation{
 		Descriptor: d,
-		Plan: func(ctx context.Context, in policy.PlanInput) (policy.Plan, error) {
-			return h.planDelete(ctx, in, kind, d.Name)
-		},
+		Plan:       plan,
 		Apply: func(ctx context.Context, p policy.Permit) (policy.Answer, error) {
 			if !p.Valid() {
 				return policy.Answer{}, errNoPermit()
 			}
-			target := p.Request().Plan.Target
+			target := p.Target()
 			return policy.Answer{Done: true, Message: target.String() + " was deleted"}, told("the delete", send(ctx, target.ID))
 		},
 		Look: h.lookDelete,
@@ -84,13 +92,13 @@ func (sc scene) remains(rest []point) string {
 
 // lookDelete looks whether the target is gone.
 func (h house) lookDelete(ctx context.Context, p policy.Permit) (policy.Sight, error) {
-	plan := p.Request().Plan
-	found, err := h.all(apiclient.Fresh(ctx), plan.Server.ID)
+	target := p.Target()
+	found, err := h.all(apiclient.Fresh(ctx), p.Request().Plan.Server.ID)
 	if err != nil {
 		return policy.Sight{}, err
 	}
-	if slices.ContainsFunc(found, func(f point) bool { return f.Is(*plan.Target) }) {
-		return policy.Sight{View: policy.Absent, Note: fmt.Sprintf("%s %d was still there when it was last looked for", plan.Target.Kind, plan.Target.ID)}, nil
+	if slices.ContainsFunc(found, func(f point) bool { return f.Is(*target) }) {
+		return policy.Sight{View: policy.Absent, Note: fmt.Sprintf("%s %d was still there when it was last looked for", target.Kind, target.ID)}, nil
 	}
-	return policy.Sight{View: policy.Finished, Note: plan.Target.String() + " is gone"}, nil
+	return policy.Sight{View: policy.Finished, Note: target.String() + " is gone"}, nil
 }

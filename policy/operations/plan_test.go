@@ -72,6 +72,9 @@ func said(p policy.Plan, err error) string {
 	for _, w := range p.Warnings {
 		fmt.Fprintf(&b, "  warning: %s\n", w)
 	}
+	for _, t := range p.Targets {
+		fmt.Fprintf(&b, "  target: %s, %s\n", t.Point, policy.Ago(t.CreatedAt, now))
+	}
 	for _, n := range p.Notes {
 		fmt.Fprintf(&b, "  note: %s\n", n)
 	}
@@ -94,10 +97,23 @@ func TestPlansInPlainWords(t *testing.T) {
 			f.AddBackup(vpsfake.Point{ServerID: 12345, Description: "manual", CreatedAt: now.Add(-2 * time.Hour)})
 		}
 	}
+	const old = `"server":"9","reason":"x","keep":`
 	for name, c := range map[string]struct {
 		op, args string
 		change   func(*vpsfake.Fake)
 	}{
+		"prune_snapshots":                  {"prune_snapshots", old + `2`, aged(nil)},
+		"prune_snapshots_older":            {"prune_snapshots", old + `1,"older_than":"6w"`, aged(nil)},
+		"prune_snapshots_foreign":          {"prune_snapshots", old + `2,"include_foreign":true`, aged(nil)},
+		"prune_snapshots_many":             {"prune_snapshots", old + `1`, aged(func(f *vpsfake.Fake) { ageing(f, 20, 800) })},
+		"prune_snapshots_nothing":          {"prune_snapshots", old + `9`, aged(nil)},
+		"prune_snapshots_only_foreign":     {"prune_snapshots", server + `,"keep":1,"reason":"x"`, nil},
+		"prune_snapshots_none":             {"prune_snapshots", server + `,"keep":1,"reason":"x"`, func(f *vpsfake.Fake) { f.DeleteSnapshotBehindTheBack(801); f.DeleteSnapshotBehindTheBack(798) }},
+		"prune_snapshots_being_made":       {"prune_snapshots", old + `2`, aged(func(f *vpsfake.Fake) { f.AddBackup(vpsfake.Point{ServerID: 9, Status: "in_progress"}) })},
+		"prune_snapshots_being_restored":   {"prune_snapshots", old + `2`, aged(func(f *vpsfake.Fake) { f.SetServerStatus(9, "restoring") })},
+		"prune_snapshots_bad_age":          {"prune_snapshots", old + `2,"older_than":"7 days"`, aged(nil)},
+		"prune_snapshots_servers_hidden":   {"prune_snapshots", old + `2`, aged(func(f *vpsfake.Fake) { f.DenyServers(true) })},
+		"prune_backups":                    {"prune_backups", old + `1`, aged(nil)},
 		"restore_snapshot":                 {"restore_snapshot", server + `,"snapshot_id":798,"reason":"x"`, nil},
 		"restore_snapshot_no_copy":         {"restore_snapshot", server + `,"snapshot_id":801,"reason":"x","safety_copy":false`, nil},
 		"restore_snapshot_slots_full":      {"restore_snapshot", server + `,"snapshot_id":801,"reason":"x"`, full},
@@ -129,6 +145,34 @@ func TestPlansInPlainWords(t *testing.T) {
 			golden(t, name, said(p, err))
 			assert.Empty(t, fake.Mutations(), "a plan only reads")
 		})
+	}
+}
+
+// ageing adds snapshots that vpsguard made, a month apart.
+func ageing(f *vpsfake.Fake, n, days int) {
+	for i := range n {
+		f.AddSnapshot(vpsfake.Point{
+			ServerID: 9, Name: fmt.Sprint("release-", i+1), Description: "x [vpsguard rq_7f3k9c abcdefgh]", SizeMB: int64(1000 + i),
+			CreatedAt: now.Add(-time.Duration(days-30*i) * 24 * time.Hour),
+		})
+	}
+}
+
+// aged is a server with recovery points of all sorts, and with what else is added.
+func aged(more func(*vpsfake.Fake)) func(*vpsfake.Fake) {
+	return func(f *vpsfake.Fake) {
+		f.AddServer(9, "aged")
+		ageing(f, 4, 120)
+		f.AddSnapshot(vpsfake.Point{ServerID: 9, Name: "by-hand", CreatedAt: now.Add(-200 * 24 * time.Hour), SizeMB: 2000})
+		f.AddSnapshot(vpsfake.Point{ServerID: 9, Name: "broken", Description: "[vpsguard rq_7f3k9c abcdefgh]", CreatedAt: now.Add(-300 * 24 * time.Hour), Status: "error"})
+		for i, kind := range []string{"manual", "automatic", "manual", "manual"} {
+			f.AddBackup(vpsfake.Point{
+				ServerID: 9, Type: kind, Description: "weekly [vpsguard rq_7f3k9c abcdefgh]", SizeMB: 500, CreatedAt: now.Add(-time.Duration(9*i+1) * 24 * time.Hour),
+			})
+		}
+		if more != nil {
+			more(f)
+		}
 	}
 }
 

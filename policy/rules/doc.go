@@ -54,6 +54,9 @@
 // shortest clocks. Where no named approver is on every list, or fewer than have to
 // approve, the call is refused and says so.
 //
+// Where several recovery points are deleted at once, each is judged by itself, as a
+// prune and as the delete of that one, and the rules that match for any apply.
+//
 // # What can never be done
 //
 //   - Go below the floor: there is no allow, no hold: false, no approvals: 0, and

@@ -74,7 +74,7 @@ var objects = declared(
 			return f.Plan.Known.FreeBackups, f.Plan.Server.ID != 0
 		}),
 	}},
-	object{name: "target", about: "the snapshot or backup that is restored or deleted; a create has none", fields: []field{
+	object{name: "target", about: "the snapshot or backup that is restored or deleted, each of several by itself; a create has none", fields: []field{
 		text("kind", "`snapshot` or `backup`; empty where there is no target", func(f policy.Facts) string { return point(f).Kind }, "snapshot", "backup", ""),
 		number("id", "its number; 0 where there is no target", func(f policy.Facts) (int64, bool) { return point(f).ID, f.Plan.Target != nil }),
 		text("name", "its name; of a backup its description", func(f policy.Facts) string { return point(f).Name }),

@@ -156,21 +156,32 @@ func (r *Rules) tooFew(c policy.Conditions, lists []named, by policy.Actor) stri
 
 // Match is what a rule makes of a call.
 type Match struct {
-	Name     string `json:"name"`
-	Matched  bool   `json:"matched"`
-	Failed   string `json:"failed,omitempty"` // why its condition could not be judged; then it refuses
-	Position string `json:"position"`         // FILE:LINE:COLUMN
-	Outcome  string `json:"outcome"`          // what follows where it matches, in words
+	Name     string  `json:"name"`
+	Matched  bool    `json:"matched"`
+	Failed   string  `json:"failed,omitempty"`  // why its condition could not be judged; then it refuses
+	Targets  []int64 `json:"targets,omitempty"` // of several targets, those for which it does
+	Position string  `json:"position"`          // FILE:LINE:COLUMN
+	Outcome  string  `json:"outcome"`           // what follows where it matches, in words
 }
 
-// Explain tells of every rule whether it matches, and what it asks for.
-func (r *Rules) Explain(f policy.Facts) []Match {
-	read, values := effect(f) == policy.Read, valuesOf(f)
+// Explain tells of every rule whether it matches any of the facts, and what it asks
+// for.
+func (r *Rules) Explain(all ...policy.Facts) []Match {
 	out := make([]Match, 0, len(r.rules))
 	for _, one := range r.rules {
 		m := Match{Name: one.name, Position: one.position, Outcome: one.outcome()}
-		if !read {
-			m.Matched, m.Failed = one.condition.holds(values)
+		for _, f := range all {
+			if effect(f) == policy.Read {
+				continue
+			}
+			matched, failed := one.condition.holds(valuesOf(f))
+			m.Matched = m.Matched || matched
+			if m.Failed == "" {
+				m.Failed = failed
+			}
+			if t := f.Plan.Target; len(all) > 1 && t != nil && (matched || failed != "") && !slices.Contains(m.Targets, t.ID) {
+				m.Targets = append(m.Targets, t.ID)
+			}
 		}
 		if m.Failed != "" {
 			m.Failed = plainly(m.Failed)
