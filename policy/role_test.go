@@ -30,7 +30,7 @@ func TestWhoMayOnlyReadChangesNothing(t *testing.T) {
 				case a.Name == "request_id":
 					args[a.Name] = held.ID
 				case a.Type == policy.Integer:
-					args[a.Name] = 801
+					args[a.Name] = max(a.Min, 1)
 				case a.Name == "server":
 					args[a.Name] = "web-server-01"
 				default:
