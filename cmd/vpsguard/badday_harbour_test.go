@@ -139,13 +139,11 @@ func (h *harbour) fails(x dayFault, r *http.Request) bool {
 }
 
 // strike has whoever sent a write killed, one time in so many.
-func (h *harbour) strike(of int, when string) {
+func (h *harbour) strike(of int, when string) bool {
 	h.mu.Lock()
 	now := h.troubled.Load() && h.strikes.IntN(of) == 0
 	h.mu.Unlock()
-	if now {
-		h.d.strike(when)
-	}
+	return now && h.d.strike(when)
 }
 
 // arrived is called before anything is done.
@@ -167,7 +165,9 @@ func (h *harbour) acted(m vpsfake.Mutation) {
 	if brief && m.Effect == vpsfake.Overwrite && server != 0 {
 		h.d.fake.SetServerStatus(server, "active")
 	}
-	h.strike(10, "before VPS.org had answered")
+	if h.strike(10, "before VPS.org had answered") && m.Effect == vpsfake.Overwrite && server%2 == 0 {
+		h.d.fake.SetServerStatus(server, "active") // nobody will ever see it, here too
+	}
 }
 
 // list reads points from VPS.org's own side.
@@ -291,8 +291,9 @@ func (h *harbour) used(p harbourPoint) bool {
 		return true
 	}
 	for _, r := range open {
-		target := r.Plan.Target != nil && r.Plan.Target.Kind == p.Kind && r.Plan.Target.ID == p.ID
-		if target || strings.Contains(p.Description, r.ID) {
+		is := func(t policy.Target) bool { return t.Kind == p.Kind && t.ID == p.ID }
+		target := r.Plan.Target != nil && is(policy.Target{Point: *r.Plan.Target})
+		if target || slices.ContainsFunc(r.Plan.Targets, is) || strings.Contains(p.Description, r.ID) {
 			return true
 		}
 	}
@@ -305,6 +306,9 @@ func (h *harbour) takeAway() {
 	var targets []policy.Point
 	deletes := map[policy.Point]bool{}
 	for _, r := range h.d.open {
+		for _, t := range r.Plan.Targets {
+			deletes[policy.Point{Kind: t.Kind, ID: t.ID}] = true
+		}
 		if r.Plan.Target == nil || r.Plan.Target.Kind != "snapshot" {
 			continue
 		}

@@ -66,8 +66,13 @@ func (d *badDay) wish(dice *rand.Rand, job string) wish {
 	switch n := dice.IntN(100); {
 	case point != 0 && n < 35:
 		verb = "restore"
-	case point != 0 && n < 60:
+	case point != 0 && n < 55:
 		verb = "delete"
+	case n < 63:
+		return wish{
+			operation: "prune_" + kind + "s", typed: fmt.Sprintf("%s prune %s keep=2 include_foreign=yes because %s", kind, server, job),
+			args: map[string]any{"server": server, "keep": 2, "include_foreign": true, "reason": job},
+		}
 	}
 	w := wish{operation: verb + "_" + kind, args: map[string]any{"server": server}}
 	switch verb {

@@ -130,14 +130,16 @@ func (d *badDay) kills(ctx context.Context) {
 
 // strike has a replica killed now, and returns when it is dead: VPS.org is at a write.
 // Where there are several, it is the one that waits for the answer by chance.
-func (d *badDay) strike(when string) {
+func (d *badDay) strike(when string) bool {
 	dead := make(chan struct{})
 	soon := time.After(300 * time.Millisecond)
 	select {
 	case d.strikes <- dead:
 		<-dead
 		d.count("killed %s", when)
+		return len(d.replicas) == 1 // then it was the one that waited for the answer
 	case <-soon: // another one is being killed
+		return false
 	}
 }
 

@@ -79,33 +79,33 @@ func (d *badDay) settles(ctx context.Context, r policy.Request) {
 // happened tells what VPS.org knows of a step.
 func (d *badDay) happened(r policy.Request, step policy.Step) bool {
 	return slices.ContainsFunc(d.fake.Mutations(), func(m vpsfake.Mutation) bool {
-		return m.Acted && isFor(m, r, step.Name) && !m.At.Before(step.StartedAt.Add(-time.Millisecond)) &&
+		return m.Acted && isFor(m, r, step) && !m.At.Before(step.StartedAt.Add(-time.Millisecond)) &&
 			m.At.Before(step.StartedAt.Add(2*dayTimeout))
 	})
 }
 
 // isFor tells whether a write could be a step of a request: creates carry its mark,
 // others its target.
-func isFor(m vpsfake.Mutation, r policy.Request, step string) bool {
-	if step == policy.StepSafetyCopy || r.Effect == policy.Create {
+func isFor(m vpsfake.Mutation, r policy.Request, step policy.Step) bool {
+	if step.Name == policy.StepSafetyCopy || r.Effect == policy.Create {
 		return strings.Contains(m.Body, "[vpsguard "+r.ID+" "+r.Mark+"]")
 	}
-	path, body := fmt.Sprintf("/%ss/%d/", r.Plan.Target.Kind, r.Plan.Target.ID), ""
+	target := step.Point // of several
+	if target == nil {
+		target = r.Plan.Target
+	}
+	path, method, body := fmt.Sprintf("/%ss/%d/", target.Kind, target.ID), "DELETE", ""
 	switch r.Operation {
 	case "restore_snapshot":
-		path += "restore/"
+		path, method = path+"restore/", "POST"
 	case "restore_backup":
-		path = fmt.Sprintf("/servers/%d/restore/", r.Plan.Server.ID)
-		body = fmt.Sprintf(`"backup_id":%d}`, r.Plan.Target.ID)
-	}
-	method := "POST"
-	if r.Effect == policy.Delete {
-		method = "DELETE"
+		path, method = fmt.Sprintf("/servers/%d/restore/", r.Plan.Server.ID), "POST"
+		body = fmt.Sprintf(`"backup_id":%d}`, target.ID)
 	}
 	return m.Method == method && m.Path == vpsfake.BasePath+path && strings.Contains(m.Body, body)
 }
 
-// told is the ledger as it is at the end of a day.
+// dayBook is the ledger as it is at the end of a day.
 type dayBook struct {
 	requests map[string]policy.Request
 	records  []policy.RecordBody
@@ -146,7 +146,9 @@ func (d *badDay) book() *dayBook {
 				continue
 			}
 			s := &dayStart{RecordBody: body, request: b.requests[body.Request]}
-			i := slices.IndexFunc(s.request.Steps, func(s policy.Step) bool { return s.Name == body.Detail["step"] })
+			i := slices.IndexFunc(s.request.Steps, func(s policy.Step) bool {
+				return s.Name == body.Detail["step"] && (s.Point == nil || s.Point.String() == body.Detail["target"])
+			})
 			require.GreaterOrEqual(d.t, i, 0, "a step that no request has: %+v", body)
 			s.step = s.request.Steps[i]
 			b.starts = append(b.starts, s)
@@ -177,7 +179,7 @@ func (d *badDay) sentOnce(b *dayBook) {
 	for _, m := range d.fake.Mutations() {
 		var of *dayStart // the latest before it
 		for _, s := range b.starts {
-			if !s.At.After(m.At.Add(time.Millisecond)) && isFor(m, s.request, s.step.Name) && (of == nil || s.At.After(of.At)) {
+			if !s.At.After(m.At.Add(time.Millisecond)) && isFor(m, s.request, s.step) && (of == nil || s.At.After(of.At)) {
 				of = s
 			}
 		}
@@ -195,7 +197,7 @@ func (d *badDay) sentOnce(b *dayBook) {
 	}
 	steps := map[string]int{}
 	for _, s := range b.starts {
-		steps[s.Request+" "+s.step.Name]++
+		steps[s.Request+" "+s.step.Name+" "+s.Detail["target"]]++
 		assert.LessOrEqual(d.t, len(s.sent), 1, "%s of %s was sent twice: %+v", s.step.Name, s.request, s.sent)
 		assert.LessOrEqual(d.t, len(s.turned), 3, "%s of %s", s.step.Name, s.request)
 	}
@@ -212,6 +214,10 @@ func (d *badDay) sameCounts(b *dayBook) {
 			settled[r.Request] = true
 		}
 	}
+	last := map[string]*dayStart{} // of several steps, the one that somebody had to settle
+	for _, s := range b.starts {
+		last[s.Request] = s
+	}
 	counts := map[policy.Effect]map[string]int{}
 	for _, s := range b.starts {
 		acted := len(s.sent) == 1 && s.sent[0].Acted
@@ -224,7 +230,7 @@ func (d *badDay) sameCounts(b *dayBook) {
 		case policy.StepStarted, policy.StepUncertain, policy.StepWaiting:
 			doubt = true // it was withdrawn, or ended, before anybody knew
 		}
-		doubt = doubt || settled[s.Request] && s.step.Name != policy.StepSafetyCopy
+		doubt = doubt || settled[s.Request] && s == last[s.Request]
 		if !doubt && knows != acted {
 			d.t.Errorf("the ledger says %s of %s of %s, and VPS.org %v: %+v; %+v", s.step.State, s.step.Name, s.request, acted, s.step, s.sent)
 		}
