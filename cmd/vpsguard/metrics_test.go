@@ -52,14 +52,14 @@ func TestTheMetricsTellTheStory(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, fast())
 	f := w.withSlack(t, slackfake.Options{})
-	url, log, stop := serving(t, append(w.env, "VPSGUARD_METRICS_ADDR=127.0.0.1:0"), "serve")
+	url, log, stop := serving(t, append(w.env, "VPSGUARD_METRICS_ADDR=127.0.0.1:0", "VPSGUARD_API_TIMEOUT=30s"), "serve") // no answer is lost on a busy machine
 	at := metricsURL.FindString(log.String())
 	require.NotEmpty(t, at, log)
 	becomes(t, url, http.StatusOK)
 	is := func(series string, want float64) {
 		t.Helper()
 		var now samples
-		assert.True(t, assertEventually(func() bool { now, _ = scrape(t, at); return now[series] == want }), "%s is %v, not %v", series, now[series], want)
+		assert.True(t, assertEventually(func() bool { now, _ = scrape(t, at); return now[series] == want }), "%s is %v, not %v:\n%s", series, now[series], want, log)
 	}
 	c, err := client.NewStreamableHttpClient(url + "/mcp")
 	require.NoError(t, err)
