@@ -36,6 +36,7 @@ const (
 	secretBot    = "xoxb-9876543210-bOtS3cr3t/+&"
 	secretApp    = "xapp-1-A0S3CRET-aPpS3cr3t/+&"
 	secretPhrase = `a "phrase" & that <nobody> knows`
+	secretKey    = "c0ffee5ea15ec2e7c0ffee5ea15ec2e7c0ffee5ea15ec2e7c0ffee5ea15ec2e7"
 	secretPasswd = "dAt4b4se-P4ssw0rd+/"
 )
 
@@ -120,7 +121,7 @@ func noSecretIsTold(t *testing.T, format string) {
 	w := newWorld(t, o)
 	f := w.withSlack(t, slackfake.Options{Limits: slackfake.NoLimits(), BotToken: secretBot, AppToken: secretApp})
 	w.env = append(w.env, "VPSGUARD_API_URL="+echoing(t, w.fake), "VPSGUARD_SLACK_SIGNING_SECRET="+testSecret,
-		"VPSGUARD_LOG_LEVEL=debug", "VPSGUARD_LOG_FORMAT="+format)
+		"VPSGUARD_CONFIRM=slack,terminal,elicitation", "VPSGUARD_STATE_KEY="+secretKey, "VPSGUARD_LOG_LEVEL=debug", "VPSGUARD_LOG_FORMAT="+format)
 	cmd, log := spawn(t, append(w.env, "VPSGUARD_METRICS_ADDR=127.0.0.1:0"), "serve")
 	here := strings.TrimSuffix(regexp.MustCompile(`http://[0-9.:]+/mcp`).FindString(log.await(t, "serving MCP")), "/mcp")
 	require.NoError(t, f.AwaitSockets(t.Context(), 2))
@@ -233,6 +234,7 @@ func noSecretIsTold(t *testing.T, format string) {
 	secrets := map[string]string{
 		"the bot token": secretBot, "the app token": secretApp, "the signing secret": testSecret, "the API token": secretToken,
 		"the passphrase": secretPhrase, "a bearer token": operate, "a bearer token that was revoked": revoked,
+		"the key of forms": secretKey,
 	}
 	told := map[string]string{
 		"the log": log.String(), "what MCP answers": atMCP.String(), "what /readyz and /metrics answer": atHTTP.String(),
@@ -298,13 +300,13 @@ func TestASecretInTheWrongPlaceIsNotRepeated(t *testing.T) {
 	t.Parallel()
 	secrets := map[string]string{
 		"the bot token": secretBot, "the app token": secretApp, "the signing secret": testSecret, "the API token": secretToken,
-		"the database's password": secretPasswd,
+		"the database's password": secretPasswd, "the key of forms": secretKey,
 	}
 	told := map[string]string{}
 	for _, v := range variables() {
 		for what, secret := range secrets {
 			for _, value := range []string{secret, "postgres://ops:" + url.QueryEscape(secret) + "@db.example/x", "sqlite:/nowhere/" + secret + "\x00", "https://ops:" + url.QueryEscape(secret) + "@example.com/"} {
-				if v.Secret && v.Name != "VPSGUARD_API_URL" && value == secret && strings.Contains(v.Name, "TOKEN") {
+				if v.Secret && v.Name != "VPSGUARD_API_URL" && value == secret && (strings.Contains(v.Name, "TOKEN") || strings.Contains(v.Name, "KEY")) {
 					continue // where it may belong
 				}
 				for _, name := range []string{v.Name, v.Name + "_FILE"} {
