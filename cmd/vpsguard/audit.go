@@ -142,7 +142,7 @@ func recordLine(b policy.RecordBody) string {
 		text += " → " + string(b.To)
 	}
 	text += "  by " + policy.Clean(b.By.String(), 80)
-	for _, key := range []string{"plan", "step", "why"} {
+	for _, key := range []string{"plan", "step", "why", "name", "role", "person"} {
 		if v := b.Detail[key]; v != "" {
 			text += ", " + key + ": " + policy.Clean(v, 160)
 		}
