@@ -354,8 +354,10 @@ func TestWhatNoDoorHasFetchedIsForgotten(t *testing.T) {
 }
 
 // TestQueuedCountsWhatIsNotDone nudges for now and for later, and works it off.
-func TestQueuedCountsWhatIsNotDone(t *testing.T) {
-	l := open(t, missing(t), time.Now)
+func TestQueuedCountsWhatIsNotDone(t *testing.T) { onBoth(t, queuedCounts) }
+
+func queuedCounts(t *testing.T, on base) {
+	l := open(t, on.fresh(t), time.Now)
 	require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
 		r, err := tx.Put(ctx, policytest.Request("rq_queued"), policy.RecordBody{Event: policy.EventHeld})
 		if err != nil {
