@@ -33,6 +33,9 @@ type Config struct {
 	// StateKey seals the forms of [WayElicitation]: 32 bytes, the same in every
 	// process on the ledger. nil means that the ledger keeps one.
 	StateKey []byte
+	// HostNow, where set, tells the time to what only reads VPS.org while the ledger
+	// cannot, so that it knows how old things are. Nothing is decided by it.
+	HostNow func() time.Time
 	// Random fills with uniform random bytes.
 	Random func([]byte)
 
@@ -121,7 +124,11 @@ func (s *Service) Call(ctx context.Context, c Call) (Outcome, error) {
 	case len(c.Place) > mostPlace:
 		return Outcome{}, Errorf(Internal, "a door described where it was called in %d bytes", len(c.Place))
 	}
-	if c.At, err = s.Ledger.Now(ctx); err != nil {
+	c.At, err = s.Ledger.Now(ctx)
+	if err != nil && op.Effect == Read && s.HostNow != nil {
+		c.At, err = s.HostNow(), nil
+	}
+	if err != nil {
 		return Outcome{}, err
 	}
 	if op.Effect != Read && (s.ReadOnly || !c.Actor.Operates()) {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/vpsguard/vpsguard/policy"
-	"github.com/vpsguard/vpsguard/policy/ledger"
 	"github.com/vpsguard/vpsguard/tools/bearer"
 )
 
@@ -46,12 +45,9 @@ func (p *program) anyCallers(ctx context.Context, s settings) bool {
 	if s.OIDCIssuer != "" {
 		return true
 	}
-	if errNoLedger(s) != nil {
-		return false
-	}
-	l, err := ledger.Open(ctx, s.Database, ledger.Options{Now: p.Now})
+	l, err := p.findLedger(ctx, s, nil)
 	if err != nil {
-		return true
+		return policy.KindOf(err) != policy.NotFound
 	}
 	defer func() { _ = l.Close() }() // it was only read
 	_, use, err := bearer.List(ctx, l)

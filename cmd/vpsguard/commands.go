@@ -30,7 +30,7 @@ func (p *program) root() *cobra.Command {
 	})
 	root.AddCommand(
 		p.serveCommand(), p.stdioCommand(), p.sandboxCommand(), p.requestsCommand(), p.passphraseCommand(),
-		p.auditCommand(), p.policyCommand(), p.tokenCommand(), p.slackCommand(), p.doctorCommand(), p.versionCommand(), environmentTopic(),
+		p.auditCommand(), p.ledgerCommand(), p.policyCommand(), p.tokenCommand(), p.slackCommand(), p.doctorCommand(), p.versionCommand(), environmentTopic(),
 	)
 	root.SetHelpCommand(p.helpCommand(root))
 	return root

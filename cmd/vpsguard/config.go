@@ -36,7 +36,7 @@ type settings struct {
 	OIDCIssuer   string `env:"OIDC_ISSUER" about:"The OpenID issuer whose access tokens let callers in over HTTP, beside our own tokens." takes:"an https URL, or an http one on this host, letter by letter as the issuer calls itself"`
 	OIDCAudience string `env:"OIDC_AUDIENCE" about:"The audience that those tokens must be for." takes:"a text without blanks, such as https://vpsguard.example.com/mcp"`
 
-	Database string `env:"DATABASE" about:"Where requests and the audit are stored; a file in the user's state folder unless set." takes:"sqlite: and the path of a file, such as sqlite:/var/lib/vpsguard/ledger.db"`
+	Database secret `env:"DATABASE" about:"Where requests and the audit are stored; a file in the user's state folder unless set. Several replicas share one PostgreSQL database." takes:"sqlite: and the path of a file, such as sqlite:/var/lib/vpsguard/ledger.db, or postgres://USER:PASSWORD@HOST/DATABASE"`
 	ReadOnly bool   `env:"READ_ONLY, default=false" about:"Whether this process only reads: it files, approves and runs nothing." takes:"true or false"`
 
 	PolicyFile    string        `env:"POLICY_FILE" about:"The file with the operator's rules, which ask for more than one confirmation, or forbid." takes:"the path of a file"`
@@ -111,9 +111,6 @@ func checked(env map[string]string) error {
 			continue
 		}
 		key := strings.TrimPrefix(v.Name, prefix)
-		if part, use := later(key, value); part != "" {
-			return usagef("%s: %s is not part of this build; use %s", v.Name, part, use)
-		}
 		if !checks[key](value) {
 			return usagef("%s must be %s", v.Name, v.Takes)
 		}
@@ -222,14 +219,14 @@ func (s *settings) complete(environment []string) error {
 	if err := s.completeIssuer(); err != nil {
 		return err
 	}
-	if s.Database != "" {
+	if s.Database.Reveal() != "" {
 		return nil
 	}
 	dir, err := stateFolder(environment)
 	if err != nil {
 		return usagef("VPSGUARD_DATABASE is not set and this user has no home folder; set it to sqlite: and the path of a file")
 	}
-	s.Database = "sqlite:" + filepath.Join(dir, "ledger.db")
+	s.Database = secret{"sqlite:" + filepath.Join(dir, "ledger.db")}
 	return nil
 }
 

@@ -44,12 +44,12 @@ func TestWhatHoldsUnlessSet(t *testing.T) {
 		Database: s.Database, Confirm: []string{"terminal"}, ApproveWithin: 30 * time.Minute, StartWithin: 10 * time.Minute,
 		PollEvery: 10 * time.Second, SlackAPIURL: slackAPI, LogLevel: "info", LogFormat: "text",
 	}, s)
-	assert.True(t, strings.HasPrefix(s.Database, "sqlite:/home/ada/"), s.Database)
+	assert.True(t, strings.HasPrefix(s.Database.Reveal(), "sqlite:/home/ada/"), s.Database.Reveal())
 	assert.Equal(t, []policy.Way{policy.WayTerminal}, s.ways())
 
 	s, err = load(t.Context(), []string{"HOME=/home/ada", "XDG_STATE_HOME=/state", "VPSGUARD_CONFIRM=none"})
 	require.NoError(t, err)
-	assert.Equal(t, "sqlite:/state/vpsguard/ledger.db", s.Database)
+	assert.Equal(t, "sqlite:/state/vpsguard/ledger.db", s.Database.Reveal())
 	assert.Empty(t, s.ways(), "none means nobody")
 }
 
@@ -80,7 +80,7 @@ func TestWrongConfigurations(t *testing.T) {
 		"PUBLIC_URL=https://vpsguard.example.com/" + leak,
 		"DATABASE=" + leak,
 		"DATABASE=mysql://root:" + leak + "@db/x",
-		"DATABASE=postgres://root:" + leak + "@db/x",
+		"DATABASE=postgres://root:" + leak + "@db/",
 		"DATABASE=sqlite::memory:",
 		"READ_ONLY=" + leak,
 		"READ_ONLY=yes",

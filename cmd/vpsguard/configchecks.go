@@ -51,17 +51,6 @@ var checks = map[string]func(string) bool{
 	"LOG_FORMAT":           oneOf("text", "json"),
 }
 
-// later names the part that a value asks for and that this build does not have,
-// and what to use in its place.
-func later(key, value string) (part, use string) {
-	switch {
-	case key == "DATABASE" && (strings.HasPrefix(value, "postgres:") || strings.HasPrefix(value, "postgresql:")):
-		return "PostgreSQL", "sqlite: and the path of a file"
-	default:
-		return "", ""
-	}
-}
-
 func between(least, most time.Duration) func(string) bool {
 	return func(v string) bool {
 		d, err := time.ParseDuration(v)
@@ -95,10 +84,21 @@ func isIssuer(v string) bool {
 		(u.Scheme == "https" || u.Scheme == "http" && onLoopback(u))
 }
 
-// isDatabase wants a file: a database in memory would forget who agreed to what.
+// isDatabase wants a file, since a database in memory would forget who agreed to
+// what, or a server's database. What is wrong with that is told where it is opened.
 func isDatabase(v string) bool {
+	if isServer(v) {
+		u, err := url.Parse(v)
+		return err == nil && (u.Host != "" || u.Query().Has("host")) && (strings.Trim(u.Path, "/") != "" || u.Query().Has("dbname"))
+	}
 	path, ok := strings.CutPrefix(v, "sqlite:")
 	return ok && path != "" && !strings.HasPrefix(path, ":") && !strings.ContainsAny(path, "?#")
+}
+
+// isServer tells whether a database is not a file but on a server, whose clock
+// then decides.
+func isServer(database string) bool {
+	return strings.HasPrefix(database, "postgres://") || strings.HasPrefix(database, "postgresql://")
 }
 
 func isConfirm(v string) bool {

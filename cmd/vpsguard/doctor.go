@@ -14,7 +14,6 @@ import (
 
 	"github.com/vpsguard/vpsguard/apiclient"
 	"github.com/vpsguard/vpsguard/policy"
-	"github.com/vpsguard/vpsguard/policy/ledger"
 	"github.com/vpsguard/vpsguard/slackbot"
 )
 
@@ -141,11 +140,10 @@ func (p *program) checkRules(s settings) []finding {
 // checkLedger opens the ledger, where there is one.
 func (p *program) checkLedger(ctx context.Context, s settings) []finding {
 	const about = "ledger"
-	path := strings.TrimPrefix(s.Database, "sqlite:")
-	if errNoLedger(s) != nil {
-		return []finding{{about, findWarning, "there is none at " + policy.Clean(path, 200) + " yet", "The first server that starts makes it."}}
+	l, err := p.findLedger(ctx, s, nil)
+	if policy.KindOf(err) == policy.NotFound {
+		return []finding{{about, findWarning, public(err).Message + " yet", "The first server that starts makes it."}}
 	}
-	l, err := ledger.Open(ctx, s.Database, ledger.Options{Now: p.Now})
 	if err != nil {
 		e := public(err)
 		return []finding{{about, findWrong, e.Message, e.Hint}}
@@ -155,7 +153,15 @@ func (p *program) checkLedger(ctx context.Context, s settings) []finding {
 		e := public(err)
 		return []finding{{about, findWrong, e.Message, e.Hint}}
 	}
-	out := []finding{{about, findOK, policy.Clean(path, 200), ""}, checkCallers(ctx, s, l)}
+	concerns, err := l.Concerns(ctx)
+	if err != nil {
+		return []finding{{about, findWrong, said(err), ""}}
+	}
+	out := []finding{{about, findOK, policy.Clean(l.Path(), 200), ""}}
+	for _, c := range concerns {
+		out = append(out, finding{about, findWarning, c.What, c.Fix})
+	}
+	out = append(out, checkCallers(ctx, s, l))
 	service, err := newService(s, l, nil, nil, nil, nil)
 	if err != nil {
 		return append(out, finding{about, findWrong, said(err), ""})

@@ -22,13 +22,19 @@ import (
 	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/policy/ledger"
+	"github.com/vpsguard/vpsguard/policy/ledger/pgtest"
 )
 
 // TestMain makes the test binary the program as well: "vpsguard" is on the PATH
 // of every test, and is a process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vpsguard": main, "vpsguard-odd": odd})
+	testscript.Main(whole{m}, map[string]func(){"vpsguard": main, "vpsguard-odd": odd})
 }
+
+// whole is all tests, and the end of what they have started.
+type whole struct{ m *testing.M }
+
+func (w whole) Run() int { return pgtest.Main(w.m) }
 
 // patience is how long a real process may take for anything.
 const patience = 20 * time.Second
@@ -87,7 +93,7 @@ func (w *world) service(t *testing.T) (*policy.Service, *ledger.Ledger) {
 	require.NoError(t, err)
 	client, err := connect(s)
 	require.NoError(t, err)
-	l, err := ledger.Open(t.Context(), s.Database, ledger.Options{Now: time.Now})
+	l, err := ledger.Open(t.Context(), s.Database.Reveal(), ledger.Options{Now: time.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, l.Close()) })
 	book, err := openRules(s.PolicyFile)

@@ -14,9 +14,9 @@ import (
 // Each method waits for the first try. While opening fails, each call says so,
 // and it is tried again.
 type opening struct {
-	now   func() time.Time
-	tried chan struct{} // closed after the first try
-	ready chan struct{} // closed once it is open
+	now   func() time.Time // the host's clock; nil where the database's decides
+	tried chan struct{}    // closed after the first try
+	ready chan struct{}    // closed once it is open
 
 	mu   sync.Mutex
 	open *ledger.Ledger
@@ -94,9 +94,17 @@ func (o *opening) Close() error {
 }
 
 // Now is [policy.Reader]'s. On SQLite the host's clock decides, so it can be told
-// whether or not the file is open: reads of VPS.org need no more of a ledger.
+// whether or not the file is open: reads of VPS.org need no more of a ledger. On
+// PostgreSQL only the server knows.
 func (o *opening) Now(ctx context.Context) (time.Time, error) {
-	return o.now().UTC().Truncate(time.Millisecond), ctx.Err()
+	if o.now != nil {
+		return o.now().UTC().Truncate(time.Millisecond), ctx.Err()
+	}
+	l, err := o.get(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return l.Now(ctx)
 }
 
 // Ready fails where the ledger cannot be read, or, where it has to be, not written

@@ -45,16 +45,16 @@ func (p *program) atDesk(n needs, sandbox *string, out *output, do func(d *desk,
 			return err
 		}
 		d := &desk{program: p, settings: s, log: p.logger(s), out: out}
-		if n != makesLedger {
-			if err := errNoLedger(s); err != nil {
-				return err
-			}
-		}
 		if n == needsAccount && s.APIToken.Reveal() == "" {
 			return errNoToken()
 		}
 		book, noRules := openRules(s.PolicyFile)
-		if d.ledger, err = p.openLedger(s, d.log)(ctx); err != nil {
+		if n == makesLedger {
+			d.ledger, err = p.openLedger(s, d.log)(ctx)
+		} else {
+			d.ledger, err = p.findLedger(ctx, s, d.log)
+		}
+		if err != nil {
 			return err
 		}
 		defer func() {

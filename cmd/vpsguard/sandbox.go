@@ -89,7 +89,7 @@ func (p *program) sandbox(ctx context.Context, s settings, stdio bool) error {
 		return policy.Errorf(policy.Unavailable, "no temporary folder can be made for the sandbox").Because(err)
 	}
 	defer func() { _ = os.RemoveAll(folder) }() // what stays is the system's to clean
-	s.Database = "sqlite:" + filepath.Join(folder, "ledger.db")
+	s.Database = secret{"sqlite:" + filepath.Join(folder, "ledger.db")}
 	world, err := p.simulate(ctx)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (p *program) sandbox(ctx context.Context, s settings, stdio bool) error {
 	known := make(chan error, 1)
 	go func() { known <- st.knownPassphrase(ctx) }()
 	forget, err := p.announce(sandboxState{
-		PID: os.Getpid(), Started: p.Now().UTC(), Database: s.Database, APIURL: s.APIURL,
+		PID: os.Getpid(), Started: p.Now().UTC(), Database: s.Database.Reveal(), APIURL: s.APIURL,
 		PollEvery: s.PollEvery.String(), ReadOnly: s.ReadOnly, Policy: absolute(s.PolicyFile),
 	})
 	if err != nil {

@@ -75,7 +75,7 @@ func scriptHold(ts *testscript.TestScript, _ bool, args []string) {
 	s := scriptSettings(ts)
 	client, err := connect(s)
 	ts.Check(err)
-	l, err := ledger.Open(context.Background(), s.Database, ledger.Options{Now: time.Now})
+	l, err := ledger.Open(context.Background(), s.Database.Reveal(), ledger.Options{Now: time.Now})
 	ts.Check(err)
 	service, err := newService(s, l, client, &account{client: client}, nil, nil)
 	ts.Check(err)
@@ -92,7 +92,7 @@ func scriptHold(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 func scriptTamper(ts *testscript.TestScript, _ bool, args []string) {
-	db, err := sql.Open("sqlite", "file:"+scriptSettings(ts).Database[len("sqlite:"):])
+	db, err := sql.Open("sqlite", "file:"+scriptSettings(ts).Database.Reveal()[len("sqlite:"):])
 	ts.Check(err)
 	for _, name := range []string{"audit_record_update", "audit_record_delete"} {
 		_, err := db.Exec("DROP TRIGGER IF EXISTS " + name)

@@ -323,7 +323,7 @@ func TestASecretInTheWrongPlaceIsNotRepeated(t *testing.T) {
 	// secrets out of it.
 	for name := range told {
 		if strings.HasPrefix(name, "VPSGUARD_DATABASE as") {
-			told[name] = regexp.MustCompile(`there is none at [^\n]*`).ReplaceAllString(told[name], "")
+			told[name] = regexp.MustCompile(`there is no ledger at [^\n]*`).ReplaceAllString(told[name], "")
 		}
 	}
 	noneIn(t, secrets, told)

@@ -47,7 +47,7 @@ func newTwin(t *testing.T, url string, now *atomic.Pointer[vpsfake.Fake]) *twin 
 	require.NoError(t, err)
 	c, err := connect(s)
 	require.NoError(t, err)
-	w.ledger, err = ledger.Open(t.Context(), s.Database, ledger.Options{Now: w.clock.Now})
+	w.ledger, err = ledger.Open(t.Context(), s.Database.Reveal(), ledger.Options{Now: w.clock.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, w.ledger.Close()) })
 	w.service, err = newService(s, w.ledger, c, &account{client: c}, nil, nil)

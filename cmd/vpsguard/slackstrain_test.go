@@ -69,7 +69,7 @@ func onDisk(t *testing.T) crew {
 	require.NoError(t, err)
 	c, err := connect(s)
 	require.NoError(t, err)
-	l, err := ledger.Open(t.Context(), s.Database, ledger.Options{Now: time.Now, Logger: to})
+	l, err := ledger.Open(t.Context(), s.Database.Reveal(), ledger.Options{Now: time.Now, Logger: to})
 	require.NoError(t, err)
 	people := slackbot.NewPeople(slackbot.PeopleOptions{
 		Token: f.BotToken(), URL: s.SlackAPIURL, Approvers: []string{"S1"}, Now: unlimited(), Log: to,

@@ -54,11 +54,12 @@ func (p *program) station(ctx context.Context, s settings, label string, who fun
 		return nil, err
 	}
 	st := &station{settings: s, rules: book, log: p.logger(s), account: &account{client: client}}
-	st.ledger = openBeside(context.WithoutCancel(ctx), p.openLedger(s, st.log), p.Now, st.log)
+	st.ledger = openBeside(context.WithoutCancel(ctx), p.openLedger(s, st.log), p.decides(s), st.log)
 	st.tokens = bearer.NewTokens(st.ledger, p.Now, st.log)
 	st.mcp = st.guard(p.Now)
 	people := p.newPeople(s, st.log)
 	if st.service, err = newService(s, noted{st.ledger, st.log}, client, st.account, people, st.rules); err == nil {
+		st.service.HostNow = p.Now
 		st.tools, err = tools.New(counted{st.service, p.metrics}, tools.Options{
 			Name: "vpsguard", Version: build().Version, Instructions: instructions(s.ReadOnly), Label: label, Logger: st.log,
 			Prompts: prompts, Resources: resources,

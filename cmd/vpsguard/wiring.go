@@ -3,11 +3,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"errors"
-	"io/fs"
 	"log/slog"
-	"os"
-	"strings"
+	"time"
 
 	"github.com/vpsguard/vpsguard/apiclient"
 	"github.com/vpsguard/vpsguard/policy"
@@ -65,22 +62,29 @@ func newService(s settings, l policy.Ledger, client *apiclient.Client, who *acco
 	return policy.NewService(c)
 }
 
+// decides is the host's clock, where it decides; nil where the database's does.
+func (p *program) decides(s settings) func() time.Time {
+	if isServer(s.Database.Reveal()) {
+		return nil
+	}
+	return p.Now
+}
+
 // openLedger opens the ledger of the settings, and makes it where there is none.
 func (p *program) openLedger(s settings, log *slog.Logger) func(context.Context) (*ledger.Ledger, error) {
 	return func(ctx context.Context) (*ledger.Ledger, error) {
-		return ledger.Open(ctx, s.Database, ledger.Options{Now: p.Now, Logger: log})
+		return ledger.Open(ctx, s.Database.Reveal(), ledger.Options{Now: p.Now, Logger: log})
 	}
 }
 
-// errNoLedger says that there is nothing to look at. Opening would make an empty
-// ledger, which is a wrong answer to an auditor.
-func errNoLedger(s settings) error {
-	path := strings.TrimPrefix(s.Database, "sqlite:")
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return policy.Errorf(policy.NotFound, "there is no ledger at %s", policy.Clean(path, 300)).
-			WithHint("VPSGUARD_DATABASE says where it is; a server that runs there makes it.")
+// findLedger opens the ledger of the settings where there is one. To make an empty
+// one would be a wrong answer to an auditor.
+func (p *program) findLedger(ctx context.Context, s settings, log *slog.Logger) (*ledger.Ledger, error) {
+	l, err := ledger.Open(ctx, s.Database.Reveal(), ledger.Options{Now: p.Now, Logger: log, Existing: true})
+	if policy.KindOf(err) == policy.NotFound {
+		return nil, policy.Public(err).WithHint("VPSGUARD_DATABASE says where it is; a server that runs there makes it.")
 	}
-	return nil
+	return l, err
 }
 
 // newPeople makes what knows who is who in Slack; nil where the Slack door is

@@ -30,13 +30,19 @@ type change struct {
 	queued      map[string]bool
 	failed      error // of the first statement that failed: then nothing is committed
 	over        bool
+	reopens     bool // a ledger that was moved may be changed
 }
 
 // begin takes the head's row, which makes changes serial on every database.
 func (c *change) begin(ctx context.Context) error {
-	err := c.tx.QueryRow(ctx, "SELECT seq, hash FROM audit_head WHERE one = 1"+c.l.db.forUpdate()).Scan(&c.head.seq, &c.head.hash)
-	if err != nil {
+	const q = "SELECT seq, hash, coalesce((SELECT value FROM setting WHERE name = '" + settingMoved + "'), '') FROM audit_head WHERE one = 1"
+	var moved string
+	err := c.tx.QueryRow(ctx, q+c.l.db.forUpdate()).Scan(&c.head.seq, &c.head.hash, &moved)
+	switch {
+	case err != nil:
 		return fmt.Errorf("taking the audit's head: %w", err)
+	case moved != "" && !c.reopens:
+		return errMoved(moved)
 	}
 	c.begun = c.head
 	return nil

@@ -31,8 +31,9 @@ func known(version int) error {
 type database interface {
 	// migrate makes the tables, makes of those of an older version the present
 	// ones, or checks that they are those of a ledger and can be written. Any
-	// number of processes may do it at once.
-	migrate(ctx context.Context) error
+	// number of processes may do it at once. Where there is nothing and there has to
+	// be something, it fails with errNone.
+	migrate(ctx context.Context, existing bool) error
 	// write runs f in a transaction, and commits if f returns nil. It tries
 	// again only where nothing has begun. f's own error comes back unchanged.
 	write(ctx context.Context, f func(tx) error) error
@@ -44,8 +45,16 @@ type database interface {
 	now(ctx context.Context, q querier) (time.Time, error)
 	// says tells people what went wrong, in the first half of a sentence.
 	says(err error) string
+	// concerns are what an operator should know of how it is set up.
+	concerns(ctx context.Context) ([]Concern, error)
 	// wants is a sentence for people on what it needs to be opened.
 	wants() string
+	// moved is what makes the database itself refuse changes from then on, and
+	// reopened what ends that.
+	moved() string
+	reopened() string
+	// unhurried is what lets a transaction take longer than others; "" where nothing does.
+	unhurried() string
 	// worker makes something that works on the jobs of some queues.
 	worker(queues map[string]river.QueueConfig, w *river.Workers) (runner, error)
 	// forget removes the jobs of a kind that wait in a queue since before a

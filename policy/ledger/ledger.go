@@ -51,6 +51,16 @@ func (l *Ledger) Close() error {
 	return l.fail("closing the ledger", l.db.close())
 }
 
+// Concern is something about how a database is set up that puts the ledger at risk,
+// and what to do about it, in words for people.
+type Concern struct{ What, Fix string }
+
+// Concerns are what an operator should know of how the database is set up.
+func (l *Ledger) Concerns(ctx context.Context) ([]Concern, error) {
+	found, err := l.db.concerns(ctx)
+	return found, l.fail("looking at how the database is set up", err)
+}
+
 func errClosed() error { return internal("the ledger is closed") }
 
 // inside marks the context of a change with its ledger.
@@ -248,12 +258,16 @@ func (l *Ledger) Change(ctx context.Context, f func(ctx context.Context, tx poli
 	return nil
 }
 
-// Ready writes to the database and commits, and fails where that fails.
+// Ready writes to the database and commits, and fails where that fails, or where
+// the ledger was moved.
 func (l *Ledger) Ready(ctx context.Context) error {
 	if err := l.outside(ctx); err != nil {
 		return err
 	}
 	return l.fail("probing the ledger", l.db.write(ctx, func(t tx) error {
+		if err := inUse(ctx, t); err != nil {
+			return err
+		}
 		now, err := l.db.now(ctx, t)
 		if err != nil {
 			return err

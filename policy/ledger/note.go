@@ -117,7 +117,12 @@ func (l *Ledger) writeNote(ctx context.Context, doing string, f func(tx) error) 
 	if err := l.outside(ctx); err != nil {
 		return err
 	}
-	return l.fail(doing, l.db.write(ctx, f))
+	return l.fail(doing, l.db.write(ctx, func(t tx) error {
+		if err := inUse(ctx, t); err != nil {
+			return err
+		}
+		return f(t)
+	}))
 }
 
 // one runs a statement that touches the note at the revision named in it. Where

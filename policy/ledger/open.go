@@ -23,6 +23,8 @@ type Options struct {
 	// Logger gets warnings of the queue and of workers; nil drops them. What is
 	// logged may hold internal text, but no secret and no document.
 	Logger *slog.Logger
+	// Existing makes nothing: where there is no ledger, opening fails with NotFound.
+	Existing bool
 }
 
 // Open opens the ledger at "sqlite:PATH" or "postgres://USER:PASSWORD@HOST/DATABASE".
@@ -39,12 +41,12 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 	if o.Logger != nil {
 		log = slog.New(warnings{o.Logger.Handler()})
 	}
-	db, path, err := connect(url, o.Now, log)
+	db, path, err := connect(url, o, log)
 	if err != nil {
 		return nil, err
 	}
 	l := &Ledger{db: db, log: log, path: path, grown: make(chan struct{}), closed: make(chan struct{})}
-	if err := db.migrate(ctx); err != nil {
+	if err := db.migrate(ctx, o.Existing); err != nil {
 		_ = db.close()
 		return nil, opening(l.fail("opening the ledger", err), path, db.wants())
 	}
@@ -52,14 +54,14 @@ func Open(ctx context.Context, url string, o Options) (*Ledger, error) {
 }
 
 // connect finds out which kind of database is meant, and where.
-func connect(url string, now func() time.Time, log *slog.Logger) (db database, path string, err error) {
+func connect(url string, o Options, log *slog.Logger) (db database, path string, err error) {
 	if isPostgres(url) {
 		config, err := parsePostgres(url)
 		if err != nil {
 			return nil, "", err
 		}
 		path = postgresPath(config)
-		if db, err = openPostgres(config, now, log); err != nil {
+		if db, err = openPostgres(config, o.Now, log); err != nil {
 			return nil, "", policy.Errorf(policy.Internal, "the ledger %s cannot be opened", path).Because(err)
 		}
 		return db, path, nil
@@ -67,17 +69,30 @@ func connect(url string, now func() time.Time, log *slog.Logger) (db database, p
 	if path, err = parseURL(url); err != nil {
 		return nil, "", err
 	}
+	if _, err := os.Stat(path); o.Existing && errors.Is(err, fs.ErrNotExist) {
+		return nil, "", errMissing(path)
+	}
 	if err := makeFile(path); err != nil {
 		return nil, "", err
 	}
-	if db, err = openSQLite(path, now, log); err != nil {
+	if db, err = openSQLite(path, o.Now, log); err != nil {
 		return nil, "", policy.Errorf(policy.Internal, "the ledger %s cannot be opened", path).Because(err)
 	}
 	return db, path, nil
 }
 
+// errNone is a database without a ledger, which was not to be made.
+var errNone = errors.New("there is no ledger")
+
+func errMissing(path string) error {
+	return policy.Errorf(policy.NotFound, "there is no ledger at %s", policy.Clean(path, 300))
+}
+
 // opening adds to an error which ledger it is about, and what would be right.
 func opening(err error, path, wants string) error {
+	if errors.Is(err, errNone) {
+		return errMissing(path)
+	}
 	e := policy.Public(err)
 	message, hint := strings.TrimSuffix(e.Message, nothingChanged), e.Hint
 	if e.Kind == policy.Unavailable {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"strconv"
@@ -56,9 +57,40 @@ func postgresPath(c *pgxpool.Config) string {
 	if !strings.HasPrefix(host, "/") { // otherwise the folder of a socket
 		host = net.JoinHostPort(host, strconv.Itoa(int(c.ConnConfig.Port)))
 	}
-	return policy.Clean("postgres://"+host+"/"+c.ConnConfig.Database, 200)
+	path := "postgres://" + host + "/" + c.ConnConfig.Database
+	if schema := c.ConnConfig.RuntimeParams["search_path"]; schema != "" {
+		path += "?search_path=" + schema
+	}
+	return policy.Clean(path, 200)
 }
 
 func (p *postgres) wants() string {
 	return "Check that the database's url is right, that it runs, and that it lets this user in and make tables."
+}
+
+// concerns are about what a commit is worth, and who can listen on the line.
+func (p *postgres) concerns(ctx context.Context) (out []Concern, err error) {
+	var syncs, whole string
+	var encrypted, here bool
+	err = p.read(ctx, func(q querier) error {
+		return q.QueryRow(ctx, `SELECT current_setting('fsync'), current_setting('full_page_writes'),
+				coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
+				coalesce(inet_client_addr() = inet_server_addr(), true)`).Scan(&syncs, &whole, &encrypted, &here)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if syncs == "off" || whole == "off" {
+		out = append(out, Concern{
+			"the database's server does not sync what it stores; after a loss of power, records of what was done may be missing",
+			"Set fsync and full_page_writes to on at the server.",
+		})
+	}
+	if !encrypted && !here {
+		out = append(out, Concern{
+			"the line to the database is not encrypted; whoever can listen reads its password, and can change what is stored",
+			"Add ?sslmode=verify-full to the url, and sslrootcert where the server's certificate needs one.",
+		})
+	}
+	return out, nil
 }

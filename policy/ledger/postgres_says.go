@@ -44,6 +44,8 @@ func (p *postgres) says(err error) string {
 		return "the ledger's database did not answer in time"
 	case "55P03", "40001", "40P01": // lock_not_available, serialization_failure, deadlock_detected
 		return "the ledger is busy"
+	case movedState:
+		return "this ledger was moved"
 	case "25P03": // idle_in_transaction_session_timeout
 		return "the program was held up in the middle of a change"
 	}

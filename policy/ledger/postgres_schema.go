@@ -30,6 +30,8 @@ const (
 	// postgresMark is the comment of the table schema_version, which is a name that
 	// others use too.
 	postgresMark = "vpsguard ledger"
+	// movedState is the code of the error with which a ledger that was moved refuses.
+	movedState = "VG001"
 	// postgresOldest is the oldest server, as it numbers itself.
 	postgresOldest = 130000
 
@@ -39,9 +41,12 @@ const (
 
 // migrate makes the tables where they are missing or old. Only who has to takes
 // the lock for it; and one that only opens writes nothing but the probe.
-func (p *postgres) migrate(ctx context.Context) error {
-	made, err := p.made(ctx)
-	if err == nil && !made {
+func (p *postgres) migrate(ctx context.Context, existing bool) error {
+	version, made, err := p.made(ctx)
+	switch {
+	case err == nil && version == 0 && existing:
+		err = errNone
+	case err == nil && !made:
 		err = p.locked(ctx, p.make)
 	}
 	if err != nil {
@@ -56,26 +61,41 @@ func (p *postgres) migrate(ctx context.Context) error {
 	})
 }
 
-// made tells whether all tables are there. It fails where the schema is not one of
-// a ledger that this program knows.
-func (p *postgres) made(ctx context.Context) (bool, error) {
-	version := 0
-	err := p.read(ctx, func(q querier) (err error) {
+// unhurried is for the one transaction that copies everything.
+func (p *postgres) unhurried() string {
+	return "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
+}
+
+func (p *postgres) moved() string {
+	return `CREATE FUNCTION ledger_was_moved() RETURNS trigger LANGUAGE plpgsql AS
+		$$ BEGIN RAISE EXCEPTION 'this ledger was moved' USING ERRCODE = '` + movedState + `'; END $$;
+		CREATE TRIGGER moved BEFORE UPDATE ON audit_head EXECUTE FUNCTION ledger_was_moved();
+		CREATE TRIGGER moved BEFORE INSERT ON audit_record EXECUTE FUNCTION ledger_was_moved();
+		CREATE TRIGGER moved BEFORE INSERT OR UPDATE OR DELETE ON note EXECUTE FUNCTION ledger_was_moved()`
+}
+
+func (p *postgres) reopened() string { return "DROP FUNCTION ledger_was_moved() CASCADE" }
+
+// made gives the version of our tables, 0 where there are none, and tells whether
+// all are there, the queue's too. It fails where the schema is not one of a ledger
+// that this program knows.
+func (p *postgres) made(ctx context.Context) (version int, all bool, err error) {
+	err = p.read(ctx, func(q querier) (err error) {
 		version, err = postgresVersion(ctx, q)
 		return err
 	})
 	if err != nil || version < schemaVersion {
-		return false, err
+		return version, false, err
 	}
 	m, err := rivermigrate.New(p.driver, &rivermigrate.Config{Logger: p.config.Logger})
 	if err != nil {
-		return false, err
+		return version, false, err
 	}
 	queue, err := m.Validate(ctx, nil)
 	if err != nil {
-		return false, fmt.Errorf("looking at the queue's tables: %w", err)
+		return version, false, fmt.Errorf("looking at the queue's tables: %w", err)
 	}
-	return queue.OK, nil
+	return version, queue.OK, nil
 }
 
 // postgresVersion gives the version of a ledger's tables, 0 where the schema is
@@ -173,7 +193,7 @@ func (p *postgres) make(ctx context.Context, pool *pgxpool.Pool, c *pgxpool.Conn
 	if err != nil {
 		return fmt.Errorf("making the queue's tables: %w", err)
 	}
-	made, err := p.made(ctx)
+	_, made, err := p.made(ctx)
 	if err == nil && !made {
 		err = errors.New("the tables are not as they were made")
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -124,7 +125,7 @@ func (s *sqlite) read(ctx context.Context, f func(querier) error) error {
 	return f(sqliteReads{t})
 }
 
-func (s *sqlite) migrate(ctx context.Context) error {
+func (s *sqlite) migrate(ctx context.Context, existing bool) error {
 	// First without a connection that writes: that would already turn another
 	// program's database into one with a write-ahead log.
 	err := s.read(ctx, func(q querier) error { _, err := versionOf(ctx, q); return err })
@@ -134,6 +135,8 @@ func (s *sqlite) migrate(ctx context.Context) error {
 			switch {
 			case err != nil:
 				return err
+			case version == 0 && existing:
+				return errNone
 			case version == 0:
 				return s.create(ctx, t)
 			case version < schemaVersion:
@@ -214,6 +217,24 @@ func (s *sqlite) worker(queues map[string]river.QueueConfig, w *river.Workers) (
 func (s *sqlite) forget(ctx context.Context, queue, kind string, before time.Time) error {
 	return forget(ctx, s.client, queue, kind, before)
 }
+
+func (s *sqlite) unhurried() string { return "" }
+
+func (s *sqlite) moved() string {
+	out := ""
+	for _, on := range []string{"UPDATE ON audit_head", "INSERT ON audit_record", "INSERT ON note", "UPDATE ON note", "DELETE ON note"} {
+		out += "CREATE TRIGGER moved_" + strings.ToLower(strings.ReplaceAll(on, " ", "_")) + " BEFORE " + on +
+			" BEGIN SELECT RAISE(ABORT, 'this ledger was moved'); END;\n"
+	}
+	return out
+}
+
+func (s *sqlite) reopened() string {
+	return "DROP TRIGGER moved_update_on_audit_head; DROP TRIGGER moved_insert_on_audit_record; " +
+		"DROP TRIGGER moved_insert_on_note; DROP TRIGGER moved_update_on_note; DROP TRIGGER moved_delete_on_note"
+}
+
+func (s *sqlite) concerns(context.Context) ([]Concern, error) { return nil, nil }
 
 func (s *sqlite) wants() string {
 	return "Give the program a local disk with room, where it may write."
