@@ -61,25 +61,50 @@ type Chain struct {
 	Rows map[string]string // request id → hash of its row, as last recorded
 }
 
+// Link is a record of which everything was checked that it says of itself. To
+// make links is what takes time; they may be made concurrently, in any order.
+type Link struct {
+	record  Record
+	seq     int64  // as its body says
+	request string // whose row it tells
+	row     string
+	unread  error
+	changed bool
+}
+
+// Link checks the record by itself. What is wrong is told by [Chain.Join].
+func (r Record) Link() Link {
+	var b struct { // of a [RecordBody], what the chain is about
+		Seq     int64  `json:"seq"`
+		Request string `json:"request"`
+		Row     string `json:"row"`
+	}
+	err := json.Unmarshal([]byte(r.Body), &b)
+	return Link{record: r, seq: b.Seq, request: b.Request, row: b.Row, unread: err, changed: r.Hash != r.sum()}
+}
+
 // Next checks the record that follows. Its error names the first broken row.
-func (c *Chain) Next(r Record) error {
-	b, err := r.Parse()
+func (c *Chain) Next(r Record) error { return c.Join(r.Link()) }
+
+// Join checks the link that follows, as [Chain.Next] does.
+func (c *Chain) Join(l Link) error {
+	r := l.record
 	switch {
-	case err != nil:
-		return Errorf(Conflict, "audit record %d cannot be read", r.Seq).Because(err)
-	case r.Seq != c.Seq+1 || b.Seq != r.Seq:
+	case l.unread != nil:
+		return Errorf(Conflict, "audit record %d cannot be read", r.Seq).Because(l.unread)
+	case r.Seq != c.Seq+1 || l.seq != r.Seq:
 		return Errorf(Conflict, "audit record %d is missing or out of order; found %d", c.Seq+1, r.Seq)
 	case r.Prev != c.Hash:
 		return Errorf(Conflict, "audit record %d does not follow the one before it", r.Seq)
-	case r.Hash != r.sum():
+	case l.changed:
 		return Errorf(Conflict, "audit record %d was changed after it was written", r.Seq)
 	}
 	c.Seq, c.Hash = r.Seq, r.Hash
-	if b.Request != "" {
+	if l.request != "" {
 		if c.Rows == nil {
 			c.Rows = map[string]string{}
 		}
-		c.Rows[b.Request] = b.Row
+		c.Rows[l.request] = l.row
 	}
 	return nil
 }

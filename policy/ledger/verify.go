@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vpsguard/vpsguard/policy"
 )
@@ -63,26 +65,34 @@ func (v *verifier) read(rows int) {
 	}
 }
 
+// link is a record, checked by itself.
+type link struct {
+	policy.Link
+	policy.Record
+}
+
 func (v *verifier) records(ctx context.Context, q querier) error {
-	for from := int64(math.MinInt64); ; {
+	from := int64(math.MinInt64)
+	read := func() ([]policy.Record, error) {
 		page, err := readRecords(ctx, q, from, verifyPage)
-		if err != nil {
-			return err
+		if len(page) > 0 {
+			from = page[len(page)-1].Seq + 1
 		}
-		for _, r := range page {
-			if err := v.chain.Next(r); err != nil {
+		return page, err
+	}
+	check := func(r policy.Record) link { return link{r.Link(), r} }
+	return inOrder(read, check, func(page []link) error {
+		for _, l := range page {
+			if err := v.chain.Join(l.Link); err != nil {
 				return err
 			}
-			if err := v.noteSetting(r); err != nil {
+			if err := v.noteSetting(l.Record); err != nil {
 				return err
 			}
 		}
 		v.read(len(page))
-		if len(page) < verifyPage {
-			return nil
-		}
-		from = page[len(page)-1].Seq + 1
-	}
+		return nil
+	})
 }
 
 // noteSetting remembers what a record says of a setting. Most say nothing, and
@@ -116,23 +126,24 @@ func (v *verifier) head(ctx context.Context, q querier) error {
 }
 
 func (v *verifier) requests(ctx context.Context, q querier) error {
-	for from := int64(math.MinInt64); ; {
+	from := int64(math.MinInt64)
+	read := func() ([]wholeRow, error) {
 		page, err := readWhole(ctx, q, from)
-		if err != nil {
-			return err
+		if len(page) > 0 {
+			from = page[len(page)-1].seq + 1
 		}
-		for _, w := range page {
-			if err := v.request(w); err != nil {
+		return page, err
+	}
+	return inOrder(read, wholeRow.look, func(page []looked) error {
+		for _, l := range page {
+			if err := v.request(l); err != nil {
 				return err
 			}
 		}
 		v.found += len(page)
 		v.read(len(page))
-		if len(page) < verifyPage {
-			return nil
-		}
-		from = page[len(page)-1].seq + 1
-	}
+		return nil
+	})
 }
 
 // wholeRow is a request's row with all it has.
@@ -157,22 +168,78 @@ func readWhole(ctx context.Context, q querier, from int64) (out []wholeRow, err 
 	return out, found.Err()
 }
 
-func (v *verifier) request(w wholeRow) error {
+// looked is a request's row, checked by itself.
+type looked struct {
+	id, hash string
+	unread   error
+	fits     bool // its columns, and its document
+}
+
+func (w wholeRow) look() looked {
+	said, err := columnsIn(w.doc)
+	return looked{id: w.id, hash: policy.RowHash(w.doc), unread: err, fits: said == w.columns}
+}
+
+func (v *verifier) request(w looked) error {
 	recorded, ok := v.chain.Rows[w.id]
 	switch {
 	case !ok || recorded == "":
 		return broken("request %s is in no audit record", policy.Clean(w.id, 30))
-	case recorded != policy.RowHash(w.doc):
+	case recorded != w.hash:
 		return broken("request %s is not as it was last recorded", w.id)
-	}
-	r, err := stored(w.doc)
-	if err != nil {
-		return broken("request %s cannot be read", w.id).Because(err)
-	}
-	if columnsOf(r) != w.columns {
+	case w.unread != nil:
+		return broken("request %s cannot be read", w.id).Because(w.unread)
+	case !w.fits:
 		return broken("request %s was changed beside its document", w.id)
 	}
 	delete(v.chain.Rows, w.id) // what is left in the end is missing
+	return nil
+}
+
+// inOrder reads pages until there is none, works on their rows with all cores and
+// uses the pages in their order. Reading goes on meanwhile, a few pages ahead.
+func inOrder[T, R any](read func() ([]T, error), work func(T) R, use func([]R) error) error {
+	type page struct {
+		rows chan []R
+		err  error
+	}
+	pages, stop := make(chan page, runtime.GOMAXPROCS(0)), make(chan struct{})
+	var reading sync.WaitGroup
+	defer reading.Wait() // nobody may read when the transaction has ended
+	defer close(stop)
+	reading.Go(func() {
+		defer close(pages)
+		for {
+			rows, err := read()
+			if len(rows) == 0 && err == nil {
+				return
+			}
+			p := page{make(chan []R, 1), err}
+			go func() {
+				out := make([]R, len(rows))
+				for i, r := range rows {
+					out[i] = work(r)
+				}
+				p.rows <- out
+			}()
+			select {
+			case pages <- p:
+			case <-stop:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	for p := range pages {
+		if p.err != nil {
+			return p.err
+		}
+		if err := use(<-p.rows); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
