@@ -34,8 +34,8 @@ const house = fields => ({
   ...fields,
 });
 
-/** vpsguard with a ledger of its own, beside a simulated VPS.org. */
-async function real(t) {
+/** vpsguard with a ledger of its own, beside a simulated VPS.org, with more settings where given. */
+async function real(t, settings = {}) {
   const env = await surroundings(t);
   const world = await simulate(t, env);
   const own = house({
@@ -47,6 +47,7 @@ async function real(t) {
       VPSGUARD_POLL_EVERY: '200ms',
       VPSGUARD_LOG_FORMAT: 'json',
       VPSGUARD_ADDR: '127.0.0.1:0',
+      ...settings,
     },
     passphrase: 'correct horse battery',
     witness: world.witness,
@@ -69,8 +70,8 @@ export async function becomesReady(base) {
 }
 
 /** vpsguard serve. */
-export async function serve(t) {
-  const own = await real(t);
+export async function serve(t, settings) {
+  const own = await real(t, settings);
   own.server = start(t, vpsguard, ['serve'], own.env);
   own.url = (await own.server.prints(/"url":"([^"]+)"/, { stream: 'stderr' }))[1];
   return own;
@@ -105,8 +106,8 @@ export async function remote(t) {
 }
 
 /** vpsguard stdio, started by each client. */
-export async function stdio(t) {
-  return { ...(await real(t)), args: ['stdio'] };
+export async function stdio(t, settings) {
+  return { ...(await real(t, settings)), args: ['stdio'] };
 }
 
 /** vpsguard sandbox, over HTTP. */
