@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -39,10 +40,23 @@ type world struct {
 	twos  int // how many people deletes take, as the rules in force say
 
 	foreign []int64 // snapshots that somebody else made
+
+	shown  []shownForm     // in clients of the second process, where forms count
+	filled map[string]bool // requests that somebody has filled a form in for, as it should be
+}
+
+// shownForm is a form as a client has it.
+type shownForm struct {
+	call policy.Call
+	st   policy.Standing
+	over bool // it was answered, as the client was told
 }
 
 func (w *world) start(i int) {
 	w.procs[i] = w.service(func(c *policy.Config) {
+		if i == 1 {
+			forms(c)
+		}
 		c.Judge = func(_ context.Context, f policy.Facts) (policy.Conditions, error) {
 			if f.Plan.Effect == policy.Delete {
 				return policy.Conditions{Approvals: w.twos}, nil
@@ -75,8 +89,14 @@ func (w *world) permitted(p policy.Permit) {
 	people := map[string]bool{}
 	for _, a := range r.Approvals {
 		require.Equal(w.t, r.Plan.Digest, a.Digest)
-		require.Equal(w.t, policy.Local, a.Assurance)
-		require.NotEqual(w.t, policy.DoorMCP, a.By.Door)
+		if a.Way == policy.WayElicitation {
+			require.Equal(w.t, policy.Claimed, a.Assurance)
+			require.Equal(w.t, r.Actor.Key(), a.By.Key())
+			require.True(w.t, w.filled[r.ID], "%s: nobody has filled in its form", r.ID)
+		} else {
+			require.Equal(w.t, policy.Local, a.Assurance)
+			require.NotEqual(w.t, policy.DoorMCP, a.By.Door)
+		}
 		people[a.By.Key()] = true
 	}
 	require.GreaterOrEqual(w.t, len(people), max(r.Conditions.Approvals, 1), "%s was sent without its people", r.ID)
@@ -109,7 +129,7 @@ func (w *world) alone(r policy.Request) {
 func TestNothingHappensUnasked(t *testing.T) {
 	steps, ends := 0, map[string]int{}
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{house: newHouse(t), t: t, twos: 1}
+		w := &world{house: newHouse(t), t: t, twos: 1, filled: map[string]bool{}}
 		w.sent.check = w.permitted
 		w.fake.AddServer(777, "db-1")
 		for _, server := range []int64{web, 777} {
@@ -143,6 +163,9 @@ func TestNothingHappensUnasked(t *testing.T) {
 				what = "prune"
 			}
 			ends[what+" "+string(r.State)]++
+			for _, a := range r.Approvals {
+				ends["approvals by "+string(a.Way)]++
+			}
 		}
 		ends["overwrites sent"] += w.fake.Sent(vpsfake.Overwrite)
 		ends["deletes sent"] += w.fake.Sent(vpsfake.Delete)
@@ -207,6 +230,9 @@ var actions = []action{
 	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
 	{"prune", (*world).anyPrune},
 	{"agree", func(w *world, s *policy.Service) { w.anyVerdict(s, policy.StateHeld, (*policy.Service).Decide) }},
+	{"show a form", (*world).anyForm},
+	{"answer a form", (*world).anyAnswer},
+	{"answer a form", (*world).anyAnswer},
 	{"deny", func(w *world, s *policy.Service) {
 		if rapid.IntRange(0, 3).Draw(w.t, "really") == 0 {
 			w.anyVerdict(s, policy.StateHeld, (*policy.Service).Deny)
@@ -301,11 +327,56 @@ func (w *world) anyVerdict(s *policy.Service, in policy.State, f func(*policy.Se
 	_, _ = f(s, context.Background(), r.ID, v)
 }
 
+// anyForm has a client call that can show forms.
+func (w *world) anyForm(s *policy.Service) {
+	op, args := w.anyWish()
+	c := policy.Call{Actor: rapid.SampledFrom([]policy.Actor{agent, other}).Draw(w.t, "who"), Operation: op, Arguments: json.RawMessage("{" + args + "}"), Asks: true}
+	out, err := s.Call(context.Background(), c)
+	if err == nil && out.Standing.Form != nil {
+		w.shown = append(w.shown, shownForm{call: c, st: *out.Standing})
+	}
+}
+
+// anyAnswer answers a form that was shown, as it should be or not, soon or late.
+func (w *world) anyAnswer(s *policy.Service) {
+	if len(w.shown) == 0 {
+		return
+	}
+	f := &w.shown[rapid.IntRange(0, len(w.shown)-1).Draw(w.t, "form")]
+	c := with(f.call, filled(f.st))
+	mistake := rapid.IntRange(0, 14).Draw(w.t, "mistake")
+	switch mistake {
+	case 0:
+		c.Answer.Typed = "web-server-02"
+	case 1:
+		c.Answer.Accepted = false
+	case 2:
+		c.Answer.State = flipped(c.Answer.State)
+	case 3:
+		c.Actor = anyone
+	case 4:
+		c.Arguments = json.RawMessage(strings.Replace(string(c.Arguments), `"reason":"x"`, `"reason":"y"`, 1))
+	case 5:
+		c.Asks = false
+	case 6:
+		c.Answer.State = ""
+	default:
+		w.filled[f.st.Request.ID] = w.filled[f.st.Request.ID] || !f.over
+	}
+	out, err := s.Call(context.Background(), c)
+	f.over = f.over || err == nil && out.Standing != nil && (strings.Contains(out.Standing.Note, "declined") || strings.Contains(out.Standing.Note, "asked for"))
+}
+
 func (w *world) anyCall(s *policy.Service) {
+	op, args := w.anyWish()
+	_, _ = call(s, rapid.SampledFrom([]policy.Actor{agent, other, anyone}).Draw(w.t, "who"), op, args)
+}
+
+func (w *world) anyWish() (op, args string) {
 	server := rapid.SampledFrom([]string{"12345", "777", "db-1"}).Draw(w.t, "server")
 	kind := rapid.SampledFrom([]string{"snapshot", "backup"}).Draw(w.t, "kind")
 	verb := rapid.SampledFrom([]string{"restore", "restore", "delete", "delete", "create"}).Draw(w.t, "verb")
-	args := fmt.Sprintf(`"server":%q`, server)
+	args = fmt.Sprintf(`"server":%q`, server)
 	switch {
 	case verb != "create":
 		args += fmt.Sprintf(`,"%s_id":%d,"reason":"x"`, kind, w.anyPoint(kind))
@@ -315,7 +386,7 @@ func (w *world) anyCall(s *policy.Service) {
 	case kind == "snapshot":
 		args += fmt.Sprintf(`,"name":"n%d"`, rapid.IntRange(0, 5).Draw(w.t, "name"))
 	}
-	_, _ = call(s, rapid.SampledFrom([]policy.Actor{agent, other, anyone}).Draw(w.t, "who"), verb+"_"+kind, args)
+	return verb + "_" + kind, args
 }
 
 func (w *world) anyPrune(s *policy.Service) {

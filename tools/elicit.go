@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/mark3labs/mcp-go/server"
@@ -16,7 +18,16 @@ import (
 const (
 	formID    = "form"
 	formField = "server"
+	mostTyped = 200 // code points
 )
+
+// whole tells whether a form can show all of a plan: what is cut, nobody can
+// agree to.
+func whole(p policy.Plan) bool {
+	tooLong := func(l string) bool { return utf8.RuneCountInString(l) > mostLine }
+	return !slices.ContainsFunc(slices.Concat([]string{p.Summary, p.Account.String()}, p.Losses, p.Warnings, p.Notes), tooLong) &&
+		utf8.RuneCountInString(p.Server.Typed()) <= mostTyped
+}
 
 // modern tells whether a call is of the era since 2026-07-28, in which a client
 // is asked by a result and answers with a second call. Before that the server
@@ -73,6 +84,11 @@ func filled(ctx context.Context, state string, got *mcp.ElicitationResult) *poli
 // with a second one. The library could do that, but would make an error of a
 // client that cannot answer after all, and wait for it without an end.
 func (s *Server) ask(ctx context.Context, d policy.Descriptor, c policy.Call, st policy.Standing) (*mcp.CallToolResult, *policy.Error) {
+	if !whole(st.Request.Plan) {
+		st.Note = "no form is shown, since the plan is too long for one"
+		result, err := s.standing(st)
+		return result, policy.Public(err)
+	}
 	form := s.form(st)
 	if modern(ctx) {
 		return server.NewInputRequestBuilder(st.Form.State).Elicit(formID, form).ToolResult(), nil
@@ -100,7 +116,7 @@ func (s *Server) elicit(ctx context.Context, form mcp.ElicitationParams, st poli
 func (s *Server) form(st policy.Standing) mcp.ElicitationParams {
 	typed := st.Request.Plan.Server.Typed()
 	about := "Type " + typed + " to confirm. If in doubt, decline."
-	schema := object(property{formField, `{"type":"string","title":"Server","description":` + quoted(about) + `,"minLength":1,"maxLength":200}`, true})
+	schema := object(property{formField, `{"type":"string","title":"Server","description":` + quoted(about) + fmt.Sprintf(`,"minLength":1,"maxLength":%d}`, mostTyped), true})
 	schema = strings.Replace(schema, `,"additionalProperties":false`, "", 1) // clients know no more than the specification's subset
 	return mcp.ElicitationParams{Message: s.asks(st), RequestedSchema: json.RawMessage(schema)}
 }

@@ -395,6 +395,27 @@ var destroys = policy.Operation{
 	Look:  func(context.Context, policy.Permit) (policy.Sight, error) { panic("nothing is ever looked at here") },
 }
 
+// TestWhatAFormCannotShowWholeIsNotAsked: nobody agrees to what was cut.
+func TestWhatAFormCannotShowWholeIsNotAsked(t *testing.T) {
+	for name, edit := range map[string]func(*policy.Plan){
+		"a loss": func(p *policy.Plan) { p.Losses = []string{"short", strings.Repeat("loss ", 100)} },
+		"a name": func(p *policy.Plan) { p.Server.Name = strings.Repeat("n", 300) },
+	} {
+		long := destroys
+		long.Plan = func(ctx context.Context, in policy.PlanInput) (policy.Plan, error) {
+			p, err := destroys.Plan(ctx, in)
+			edit(&p)
+			return p, err
+		}
+		h := build(t, alone, forms, func(s *setup) { s.policy.Operations = []policy.Operation{long} })
+		u := agrees()
+		got := h.http(t, client.WithElicitationHandler(u)).call("wipe_disk", `{}`)
+		assert.Equal(t, "held", got.at("request", "state"), name)
+		assert.Contains(t, got.text, "too long", name)
+		assert.Empty(t, u.seen, name)
+	}
+}
+
 // TestWhatAFormSays: the stored plan, what would be lost, and what a caller
 // wrote apart from it, on one line.
 func TestWhatAFormSays(t *testing.T) {
