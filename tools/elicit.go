@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/mark3labs/mcp-go/mcp"
@@ -19,6 +21,7 @@ const (
 	formID    = "form"
 	formField = "server"
 	mostTyped = 200 // code points
+	formNews  = 5 * time.Second
 )
 
 // whole tells whether a form can show all of a plan: what is cut, nobody can
@@ -50,6 +53,9 @@ func canAsk(ctx context.Context) bool {
 		server.SessionWithElicitation
 	}); ok {
 		can = session.GetClientCapabilities().Elicitation
+		if answer, ok := ctx.Value(streamKey{}).(*stream); ok && !answer.takes {
+			return false // it could not be sent anything but the answer
+		}
 	}
 	return can != nil && (can.Form != nil || can.URL == nil)
 }
@@ -93,7 +99,7 @@ func (s *Server) ask(ctx context.Context, d policy.Descriptor, c policy.Call, st
 	if modern(ctx) {
 		return server.NewInputRequestBuilder(st.Form.State).Elicit(formID, form).ToolResult(), nil
 	}
-	answer, err := s.elicit(ctx, form, st)
+	answer, err := s.elicit(ctx, c, form, st)
 	if err != nil { // then nobody has agreed; it waits as before
 		s.Logger.InfoContext(ctx, "a client did not answer a form", "request", st.Request.ID, "error", err)
 	}
@@ -102,11 +108,29 @@ func (s *Server) ask(ctx context.Context, d policy.Descriptor, c policy.Call, st
 }
 
 // elicit sends the form and waits for what comes back: until no answer is taken
-// any more, or the program stops.
-func (s *Server) elicit(ctx context.Context, form mcp.ElicitationParams, st policy.Standing) (*mcp.ElicitationResult, error) {
+// any more, or the program stops. A client that asked for progress is told
+// meanwhile that the call waits for a person, lest it gives up.
+func (s *Server) elicit(ctx context.Context, c policy.Call, form mcp.ElicitationParams, st policy.Standing) (*mcp.ElicitationResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, st.Form.Until.Sub(st.Now))
 	defer cancel()
 	defer context.AfterFunc(s.streams, cancel)()
+	var news sync.WaitGroup
+	answered := make(chan struct{})
+	defer func() { close(answered); news.Wait() }()
+	if c.News != nil {
+		news.Go(func() {
+			again := time.NewTicker(formNews)
+			defer again.Stop()
+			for {
+				select {
+				case <-answered:
+					return
+				case <-again.C:
+					c.News(st)
+				}
+			}
+		})
+	}
 	return s.mcp.RequestElicitation(ctx, mcp.ElicitationRequest{Params: form})
 }
 

@@ -365,7 +365,7 @@ func TestAFormIsNotWaitedForWithoutEnd(t *testing.T) {
 		l := h.line(t)
 		l.send(request("i", "initialize", strings.Replace(hello, `"capabilities":{}`, `"capabilities":`+canForms, 1)))
 		begun := time.Now()
-		l.send(request("c", "tools/call", `{"name":"wipe_disk","arguments":{}}`))
+		l.send(request("c", "tools/call", `{"name":"wipe_disk","arguments":{},"_meta":{"progressToken":"p"}}`))
 		synctest.Wait()
 		require.Contains(t, l.out.String(), "elicitation/create")
 		time.Sleep(5*time.Minute - time.Second)
@@ -377,6 +377,7 @@ func TestAFormIsNotWaitedForWithoutEnd(t *testing.T) {
 		assert.Contains(t, l.out.String(), "it could be answered until")
 		assert.Contains(t, l.out.String(), "is HELD")
 		assert.Equal(t, 5*time.Minute, time.Since(begun))
+		assert.GreaterOrEqual(t, strings.Count(l.out.String(), "notifications/progress"), 59, "a client that wants to know is told that it waits")
 		l.in.Close()
 		require.NoError(t, <-l.over)
 	})
@@ -393,6 +394,44 @@ var destroys = policy.Operation{
 	},
 	Apply: func(context.Context, policy.Permit) (policy.Answer, error) { panic("nothing is ever sent here") },
 	Look:  func(context.Context, policy.Permit) (policy.Sight, error) { panic("nothing is ever looked at here") },
+}
+
+// TestAClientThatTakesNoEventsIsHeldAtOnce: over HTTP nothing but the answer could
+// be sent to it.
+func TestAClientThatTakesNoEventsIsHeldAtOnce(t *testing.T) {
+	url := build(t, forms).serve(t, tools.HTTPOptions{})
+	opened := post(t.Context(), url, request(0, "initialize", strings.Replace(hello, `"capabilities":{}`, `"capabilities":`+canForms, 1)))
+	own := map[string]string{"Mcp-Session-Id": opened.header.Get("Mcp-Session-Id"), "Accept": "application/json"}
+	out := post(t.Context(), url, request(1, "tools/call", `{"name":"restore_snapshot","arguments":`+restore801+`}`), own)
+	assert.Contains(t, out.body, `"state":"held"`)
+	assert.Equal(t, "application/json", out.header.Get("Content-Type"))
+}
+
+// TestNewsAndAFormOnOneStream: over HTTP both are events before the answer.
+func TestNewsAndAFormOnOneStream(t *testing.T) {
+	t.Parallel()
+	h := build(t, forms)
+	url := h.serve(t, tools.HTTPOptions{})
+	u := agrees()
+	c, err := client.NewStreamableHttpClient(url)
+	require.NoError(t, err)
+	client.WithProtocolVersion(mcp.LATEST_LEGACY_PROTOCOL_VERSION)(c)
+	client.WithElicitationHandler(u)(c)
+	d := come(t, c)
+	news := make(chan mcp.JSONRPCNotification, 10)
+	c.OnNotification(func(n mcp.JSONRPCNotification) { news <- n })
+	u.answer = func(mcp.ElicitationParams) (*mcp.ElicitationResult, error) {
+		<-news // the form stays open until the client has heard that it waits
+		return &mcp.ElicitationResult{ElicitationResponse: mcp.ElicitationResponse{
+			Action: mcp.ElicitationResponseActionAccept, Content: map[string]any{"server": "web-server-01"},
+		}}, nil
+	}
+	var req mcp.CallToolRequest
+	req.Params.Name, req.Params.RawArguments = "restore_snapshot", json.RawMessage(restore801)
+	req.Params.Meta = &mcp.Meta{ProgressToken: "p"}
+	got, err := d.client.CallTool(t.Context(), req)
+	require.NoError(t, err)
+	assert.Contains(t, string(got.RawStructuredContent), `"state":"approved"`)
 }
 
 // TestWhatAFormCannotShowWholeIsNotAsked: nobody agrees to what was cut.
