@@ -328,7 +328,8 @@ func (w *world) anyVerdict(s *policy.Service, in policy.State, f func(*policy.Se
 }
 
 // anyForm has a client call that can show forms.
-func (w *world) anyForm(s *policy.Service) {
+func (w *world) anyForm(*policy.Service) {
+	s := w.procs[1] // where forms count
 	op, args := w.anyWish()
 	c := policy.Call{Actor: rapid.SampledFrom([]policy.Actor{agent, other}).Draw(w.t, "who"), Operation: op, Arguments: json.RawMessage("{" + args + "}"), Asks: true}
 	out, err := s.Call(context.Background(), c)
@@ -342,7 +343,12 @@ func (w *world) anyAnswer(s *policy.Service) {
 	if len(w.shown) == 0 {
 		return
 	}
-	f := &w.shown[rapid.IntRange(0, len(w.shown)-1).Draw(w.t, "form")]
+	f := &w.shown[len(w.shown)-1]
+	if rapid.IntRange(0, 2).Draw(w.t, "old") == 0 {
+		f = &w.shown[rapid.IntRange(0, len(w.shown)-1).Draw(w.t, "form")]
+	} else {
+		s = w.procs[1]
+	}
 	c := with(f.call, filled(f.st))
 	mistake := rapid.IntRange(0, 14).Draw(w.t, "mistake")
 	switch mistake {

@@ -466,8 +466,11 @@ func TestWhatAFormSays(t *testing.T) {
 		{"restore_snapshot", restore801},
 		{"restore_backup", `{"server":"web-server-01","backup_id":501,"reason":"x","safety_copy":false}`},
 		{"delete_snapshot", `{"server":"12345","snapshot_id":798,"reason":"old"}`},
+		{"prune_snapshots", `{"server":"12345","keep":1,"include_foreign":true,"reason":"tidy"}`},
 	} {
-		id, _ := d.call(c[0], c[1]).at("request", "id").(string)
+		got := d.call(c[0], c[1])
+		id, is := got.at("request", "id").(string)
+		require.True(t, is, got.text)
 		form := u.seen[len(u.seen)-1]
 		schema, err := json.Marshal(form.RequestedSchema)
 		require.NoError(t, err)
