@@ -12,6 +12,7 @@ import (
 
 	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
 	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/ledger/pgtest"
 	"github.com/vpsguard/vpsguard/slackbot/slackfake"
 )
 
@@ -20,6 +21,9 @@ func onEach(t *testing.T, run func(*testing.T, *world)) {
 	t.Helper()
 	for name, use := range map[string]func(*testing.T, *world){
 		"SQLite": func(*testing.T, *world) {},
+		"PostgreSQL": func(t *testing.T, w *world) {
+			w.env = append(w.env, "VPSGUARD_DATABASE="+pgtest.Database(t)) // the last one counts
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
