@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
 	"github.com/vpsguard/vpsguard/policy"
@@ -706,6 +707,57 @@ func TestRulesJudgeEachOfAPrune(t *testing.T) {
 			assert.True(t, c.held(r.Conditions), "%+v", r.Conditions)
 		})
 	}
+}
+
+// TestAPruneIsNeverHeldForLessThanEachOfItsDeletes: whatever rules ask of deleting one,
+// or refuse, they ask of pruning it among others.
+func TestAPruneIsNeverHeldForLessThanEachOfItsDeletes(t *testing.T) {
+	entries := rapid.SampledFrom([]string{"U1", "U2", "S1", "S2", "terminal"})
+	draw := rapid.Custom(func(t *rapid.T) policy.Conditions {
+		c := policy.Conditions{
+			Approvals: rapid.IntRange(0, 3).Draw(t, "people"), NotRequester: rapid.Bool().Draw(t, "other"),
+			Delay:         time.Duration(rapid.IntRange(0, 2).Draw(t, "delay")) * time.Minute,
+			ApproveWithin: time.Duration(rapid.IntRange(0, 2).Draw(t, "approve")) * time.Minute,
+			StartWithin:   time.Duration(rapid.IntRange(0, 2).Draw(t, "start")) * time.Minute,
+			Rules:         []string{rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "rule")},
+		}
+		if rapid.IntRange(0, 3).Draw(t, "listed") == 0 {
+			c.Approvers = [][]string{rapid.SliceOfNDistinct(entries, 1, 4, rapid.ID).Draw(t, "list")}
+		}
+		if rapid.IntRange(0, 15).Draw(t, "refuses") == 0 {
+			c.Refused = "no"
+		}
+		return c
+	})
+	held, refused := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		h := newHouse(t)
+		ids := h.old(rapid.IntRange(1, 4).Draw(t, "old"))
+		asked := map[string]policy.Conditions{}
+		for _, id := range ids {
+			for _, op := range []string{"delete_snapshot", "prune_snapshots"} {
+				asked[fmt.Sprint(op, id)] = draw.Draw(t, op)
+			}
+		}
+		s := perPoint(h, func(f policy.Facts) policy.Conditions { return asked[fmt.Sprint(f.Operation.Name, f.Plan.Target.ID)] })
+		foresee := func(op, args string) (policy.Conditions, error) {
+			_, c, err := s.Foresee(context.Background(), policy.Call{Actor: agent, Operation: op, Arguments: json.RawMessage("{" + args + "}")})
+			return c, err
+		}
+		whole, err := foresee("prune_snapshots", pruned)
+		if err != nil {
+			require.Equal(t, policy.Forbidden, policy.KindOf(err))
+			refused++
+			return
+		}
+		held++
+		for _, id := range ids {
+			one, err := foresee("delete_snapshot", fmt.Sprintf(`"server":"12345","snapshot_id":%d,"reason":"x"`, id))
+			require.NoError(t, err, "what is refused alone is refused among others")
+			require.Equal(t, whole, whole.Tightened(one), "deleting %d alone asks for nothing that the prune does not", id)
+		}
+	})
+	t.Logf("%d held, %d refused", held, refused)
 }
 
 func TestARuleThatComesToBindOneOfAPrune(t *testing.T) {
