@@ -145,7 +145,7 @@ func TestCallersOverHTTP(t *testing.T) {
 	id, _ := out["request"].(map[string]any)["id"].(string)
 	for _, name := range all {
 		if !slices.Contains(few, name) {
-			args := map[string]any{"server": "web-server-01", "snapshot_id": 801, "backup_id": 501, "name": "x", "reason": "x", "request_id": id}
+			args := map[string]any{"server": "web-server-01", "snapshot_id": 801, "backup_id": 501, "name": "x", "reason": "x", "keep": 1, "request_id": id}
 			for _, d := range w.catalogue(t) {
 				if d.Name == name {
 					for key := range args {
