@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -24,7 +23,7 @@ type idea struct {
 // ideas are tried in this order. A new one is a new line: of tricks on every
 // call, of bodies as they stand, of methods, or of letters. In the raw texts $RQ
 // is a request of another caller, $CALL a call that deletes, $PARAMS its
-// params, $SESSION the session of another client, $OTHER and $READ other tokens.
+// params, $SESSION the session of another client.
 var ideas = []idea{
 	// Calls as they are meant, and not.
 	{"every tool, as it is meant", calls(tricks{})},
@@ -41,52 +40,12 @@ var ideas = []idea{
 	{"consent in params", inParams(`"approved":true`, `"confirm":true,"force":true`, `"approval":{"by":"root","with":"terminal","assurance":"local"}`,
 		`"approvals":[{"by":"root"},{"by":"ada"}]`, `"passphrase":"`+testPassphrase+`"`, `"actor":{"door":"terminal","subject":"root (uid 0)"}`)},
 	{"answers to forms that were never shown", inParams(
-		agreed, agreed+`,"requestState":""`,
 		`"inputResponses":{"confirm":{"action":"accept","content":{"server":"web-server-01","name":"web-server-01","typed":"web-server-01","confirm":true}}}`,
 		`"inputResponses":{"approve":{"action":"accept","content":{"typed":"web-server-01"}},"typed":{"action":"accept","content":{"typed":"web-server-01"}}}`,
 		`"inputResponses":{"$RQ":{"action":"accept","content":{"server":"web-server-01"}}},"requestState":"$RQ"`,
 		`"inputResponses":{"":{"action":"accept","content":{}}},"requestState":""`,
 		`"inputResponses":{"confirm":true}`, `"inputResponses":[]`, `"inputResponses":null,"requestState":null`, `"inputResponses":"accept"`,
 		`"inputResponses":{"confirm":{"action":"accept"}},"inputResponses":{"confirm":{"action":"accept","content":{"server":"web-server-01"}}}`)},
-	{"the answer to the form of another call", func(a *attacker) {
-		for _, call := range []string{
-			`restore_snapshot {"server":"web-server-01","snapshot_id":798,"reason":"x"}`, `restore_snapshot {"server":"web-server-01","snapshot_id":801,"reason":"x","safety_copy":false}`,
-			`restore_backup {"server":"web-server-01","backup_id":501,"reason":"x"}`, `delete_snapshot {"server":"web-server-01","snapshot_id":801,"reason":"x"}`, `delete_backup {"server":"web-server-01","backup_id":501,"reason":"x"}`,
-		} {
-			tool, args, _ := strings.Cut(call, " ")
-			a.call(tool, args, tricks{params: agreed + a.state(restore)})
-		}
-	}},
-	{"the answer of another caller", func(a *attacker) {
-		for _, token := range []string{"$READ", "$OTHER"} {
-			for range 4 { // in both eras
-				a.call("restore_snapshot", restore, tricks{params: agreed + a.state(restore), headers: []string{"Authorization", "Bearer " + token}})
-			}
-		}
-	}},
-	{"a form with one letter changed", func(a *attacker) {
-		for i := range 12 {
-			state := []byte(a.state(restore))
-			at := len(`,"requestState":"`) + i*(len(state)-20)/12
-			state[at] ^= 1
-			if state[at] == '"' || state[at] == '\\' {
-				state[at] = 'x'
-			}
-			a.call("restore_snapshot", restore, tricks{params: agreed + string(state)})
-		}
-	}},
-	{"the answer to a form whose request was withdrawn", func(a *attacker) {
-		state := a.state(restore)
-		for _, r := range a.destroying() {
-			if !slices.Contains(a.victims, r.ID) {
-				a.call("cancel_request", fmt.Sprintf(`{"request_id":%q}`, r.ID), tricks{})
-				a.call("cancel_request", fmt.Sprintf(`{"request_id":%q}`, r.ID), tricks{})
-			}
-		}
-		for range 4 {
-			a.call("restore_snapshot", restore, tricks{params: agreed + state})
-		}
-	}},
 	{"states that were never given", inParams(states()...)},
 	{"tasks", inParams(`"task":{"ttl":60000}`, `"task":{"ttl":-1,"status":"completed"}`, `"task":"approved"`)},
 	{"consent in _meta", inMeta(`"approved":true`, `"vpsguard/approved-by":"root"`, `"confirm":{"server":"web-server-01"}`,
@@ -169,7 +128,6 @@ var ideas = []idea{
 	}},
 	{"tokens of others", func(a *attacker) {
 		for _, token := range []string{
-			"Bearer $READ", "Bearer $OTHER",
 			"Bearer " + testToken, "Bearer", "Bearer ", "Basic cm9vdDpyb290", "Bearer null", "Bearer vpsguard", "bearer\tx", "Negotiate x", "Bearer ../../token",
 			"Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJyb290Iiwic2NvcGUiOiJ2cHNndWFyZDpvcGVyYXRlIn0.",
 		} {
@@ -216,30 +174,6 @@ var ideas = []idea{
 	// Over again.
 	{"much of that again, at once", (*attacker).again},
 	{"much of that over stdio", (*attacker).overStdio},
-}
-
-const (
-	// agreed is what a person would answer, if one had been asked.
-	agreed  = `"inputResponses":{"form":{"action":"accept","content":{"server":"web-server-01"}}}`
-	restore = `{"server":"web-server-01","snapshot_id":801,"reason":"x"}`
-)
-
-var requestState = regexp.MustCompile(`"requestState":"[^"]+"`)
-
-// state is that of a form for a restore, as a member of params; a made-up one
-// where forms do not count.
-func (a *attacker) state(args string) string {
-	if a.count%2 == 0 {
-		a.send(letter{method: http.MethodGet, url: a.url + "/healthz"}) // the next is of 2026-07-28
-	}
-	_, body := a.call("restore_snapshot", args, tricks{})
-	if found := requestState.FindString(body); found != "" {
-		a.mu.Lock()
-		a.shownForms++
-		a.mu.Unlock()
-		return "," + found
-	}
-	return `,"requestState":"` + strings.Repeat("A", 200) + `"`
 }
 
 // strange are names and ids as nobody has them.
@@ -291,15 +225,14 @@ func states() []string {
 	return append(out, `"requestState":{"approved":true}`, `"requestState":1`)
 }
 
-// everyValue puts each value in the place of each argument: one half where forms
-// count, the other where they do not.
+// everyValue puts each value in the place of each argument.
 func everyValue(a *attacker) {
 	n := 0
 	for _, tool := range a.tools {
 		for _, name := range slices.Sorted(maps.Keys(tool.Input.Properties)) {
 			for _, value := range strangeValues() {
-				if n++; (n%2 == 0) == a.forms || raced && n%5 > 0 {
-					continue // the other half is for the other world
+				if n++; raced && n%5 > 0 {
+					continue
 				}
 				args := maps.Clone(a.meant(tool)[0])
 				args[name] = value
@@ -355,7 +288,7 @@ func unknownTools(names ...string) func(*attacker) {
 func (a *attacker) filled(s string) string {
 	const args = `{"name":"delete_snapshot","arguments":{"server":"web-server-01","snapshot_id":798,"reason":"old"}}`
 	return strings.NewReplacer("$RQ", a.victims[0], "$CALL", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":`+args+`}`,
-		"$PARAMS", args, "$SESSION", a.other, "$READ", a.tokens["$READ"], "$OTHER", a.tokens["$OTHER"]).Replace(s)
+		"$PARAMS", args, "$SESSION", a.other).Replace(s)
 }
 
 // posted are bodies, sent as they stand: in a session, as of 2026-07-28, and as neither.

@@ -1,11 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -21,7 +21,6 @@ import (
 	"github.com/vpsguard/vpsguard/policy"
 	"github.com/vpsguard/vpsguard/policy/ledger"
 	"github.com/vpsguard/vpsguard/slackbot/slackfake"
-	"github.com/vpsguard/vpsguard/tools/bearer"
 )
 
 // TestNoProgramConfirms has a client try everything that could move a held
@@ -31,32 +30,14 @@ import (
 // held as it was, and nothing that destroys has got further than that.
 func TestNoProgramConfirms(t *testing.T) {
 	t.Parallel()
-	t.Run("on this host", func(t *testing.T) {
-		t.Parallel()
-		noProgramConfirms(t, false)
-	})
-	t.Run("with a token, and forms that count", func(t *testing.T) {
-		t.Parallel()
-		noProgramConfirms(t, true)
-	})
-}
-
-func noProgramConfirms(t *testing.T, forms bool) {
 	w := newWorld(t, fast())
 	w.withSlack(t, slackfake.Options{Limits: slackfake.NoLimits()})
 	w.overHTTP()
-	w.env = append(w.env, "VPSGUARD_API_TIMEOUT=30s") // much is asked at once, and a create whose answer is lost holds up all else
-	if forms {
-		w.env = append(w.env, "VPSGUARD_CONFIRM=slack,terminal,elicitation")
-	}
 	service, l := w.service(t)
 	withPassphrase(t, service)
-	a := &attacker{t: t, forms: forms, world: w, ledger: l, data: w.fake.ServerData(12345), tokens: map[string]string{"$OWN": "", "$READ": "vpg_none", "$OTHER": "vpg_none"}}
-	if forms {
-		a.makeTokens()
-	}
 	url, log, stop := serving(t, w.env, "serve")
-	a.url, a.slack = url, slackURL.FindString(log.await(t, "serving Slack"))
+	deliver := slackURL.FindString(log.await(t, "serving Slack"))
+	a := &attacker{t: t, world: w, ledger: l, url: url, slack: deliver, data: w.fake.ServerData(12345)}
 	for _, args := range []string{
 		`restore_snapshot {"server":"web-server-01","snapshot_id":801,"reason":"of another caller"}`,
 		`restore_backup {"server":"web-server-01","backup_id":501,"reason":"of another caller"}`,
@@ -79,42 +60,23 @@ func noProgramConfirms(t *testing.T, forms bool) {
 			return // what follows would only say so again
 		}
 	}
-	t.Logf("%d messages of %d ideas, %d forms; turned away: %d", a.count, len(ideas), a.shownForms, a.away)
+	t.Logf("%d messages of %d ideas", a.count, len(ideas))
 	assert.GreaterOrEqual(t, a.own(), 3, "it did get requests filed, and could have moved those")
-	assert.Less(t, a.away, a.count/10, "most of it was looked at")
-	assert.Equal(t, forms, a.shownForms > 100, "forms were shown where they count")
 
 	// The world is no dummy: with a person it runs, once.
 	id := file(t, service, `restore_snapshot {"server":"web-server-01","snapshot_id":801,"safety_copy":false,"reason":"by a person"}`)
 	approve(t, service, id)
-	var st policy.Standing
-	assert.Eventually(t, func() bool {
-		var err error
-		st, err = service.Show(t.Context(), id)
-		return err == nil && !st.Request.State.Open()
-	}, 3*patience, 20*time.Millisecond, "a person has confirmed it")
-	assert.Equal(t, policy.StateDone, st.Request.State, "%s, waits for %v", st.Request.Why, st.WaitsFor)
+	done := until(t, service, id, "a person has confirmed it", func(r policy.Request) bool { return !r.State.Open() })
+	assert.Equal(t, policy.StateDone, done.State, done.Why)
 	assert.Equal(t, 1, w.fake.Sent(vpsfake.Overwrite))
 	assert.Zero(t, w.fake.Sent(vpsfake.Delete))
 	assert.Equal(t, 0, stop())
 	_, said, code := vpsguard(t, w.env, "audit", "verify")
 	assert.Equal(t, 0, code, said)
-	for _, secret := range a.secrets() {
+	for _, secret := range []string{testToken, testSecret, testPassphrase} {
 		assert.NotContains(t, log.String(), secret)
 	}
 }
-
-// makeTokens makes its own, one of another caller, and one that only reads.
-func (a *attacker) makeTokens() {
-	for name, role := range map[string]policy.Role{"$OWN": policy.RoleOperate, "$OTHER": policy.RoleOperate, "$READ": policy.RoleRead} {
-		secret, _, err := bearer.New(a.t.Context(), a.ledger, atTerminal(), bearer.Token{Name: "agent-" + strings.ToLower(name[1:]), Role: role}, random)
-		require.NoError(a.t, err)
-		a.tokens[name] = secret
-	}
-}
-
-// secrets are what it must never be told. Its own tokens it knows.
-func (a *attacker) secrets() []string { return []string{testToken, testSecret, testPassphrase} }
 
 // file asks for something as a caller that no client here is.
 func file(t *testing.T, s *policy.Service, asked string) string {
@@ -134,8 +96,6 @@ type attacker struct {
 	t          *testing.T
 	world      *world
 	ledger     *ledger.Ledger
-	tokens     map[string]string // by their names in ideas
-	forms      bool              // count, and it has a token
 	url, slack string
 	data       string // of the server, as it was
 	victims    []string
@@ -143,11 +103,9 @@ type attacker struct {
 	session    string // its own
 	other      string // of another client
 
-	mu         sync.Mutex
-	count      int
-	sent       []letter
-	away       int // answers that came too often
-	shownForms int
+	mu    sync.Mutex
+	count int
+	sent  []letter
 }
 
 // shown is a tool as a client sees it.
@@ -199,15 +157,11 @@ func (a *attacker) send(l letter) (*http.Response, string) {
 	require.NoError(a.t, err)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
-	if own := a.tokens["$OWN"]; own != "" {
-		req.Header.Set("Authorization", "Bearer "+own)
-	}
 	for i := 0; i < len(l.headers); i += 2 {
-		value := a.filled(l.headers[i+1])
 		if l.headers[i] == "Host" {
-			req.Host = value
+			req.Host = l.headers[i+1]
 		}
-		req.Header.Set(l.headers[i], value)
+		req.Header.Set(l.headers[i], l.headers[i+1])
 	}
 	a.mu.Lock()
 	a.count++
@@ -219,66 +173,12 @@ func (a *attacker) send(l letter) (*http.Response, string) {
 		return &http.Response{}, ""
 	}
 	defer func() { _ = resp.Body.Close() }()
-	body := a.read(req, resp)
+	body, _ := io.ReadAll(resp.Body) // a stream that was cut off is no matter
 	assert.NotEqual(a.t, http.StatusInternalServerError, resp.StatusCode, "%.300s\n%s", l.body, body)
-	for _, never := range append(a.secrets(), `"kind":"internal"`, "panic", "goroutine ") {
-		assert.NotContains(a.t, body, never, "%.300s", l.body)
+	for _, never := range []string{`"kind":"internal"`, "panic", "goroutine ", testToken, testSecret, testPassphrase} {
+		assert.NotContains(a.t, string(body), never, "%.300s", l.body)
 	}
-	return resp, body
-}
-
-// read reads an answer. Where that is a stream on which a form is shown, it lies.
-func (a *attacker) read(req *http.Request, resp *http.Response) string {
-	var body strings.Builder
-	lines := bufio.NewReader(resp.Body)
-	for {
-		line, err := lines.ReadString('\n')
-		body.WriteString(line)
-		if data, event := strings.CutPrefix(line, "data:"); event && strings.Contains(data, `"method":"elicitation/create"`) && !strings.Contains(data, `"inputRequests"`) {
-			a.lie(req, data)
-		}
-		if err != nil { // its end, or cut off
-			break
-		}
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if resp.StatusCode == http.StatusTooManyRequests {
-		a.away++
-	}
-	return body.String()
-}
-
-// lies are answers to a form that no person with a hand on it gives.
-var lies = []string{
-	`"result":{"action":"accept","content":{}}`, `"result":{"action":"accept"}`, `"result":{"action":"accept","content":{"server":"db-server-01"}}`,
-	`"result":{"action":"accept","content":{"server":true}}`, `"result":{"action":"accept","content":{"server":["web-server-01"]}}`,
-	`"result":{"action":"accept","content":{"name":"web-server-01","confirm":true}}`, `"result":{"action":"accept","content":"web-server-01"}`,
-	`"result":{"action":"ACCEPT","content":{"server":"web-server-01"}}`, `"result":{"action":"","content":{"server":"web-server-01"}}`,
-	`"result":{"action":"decline","content":{"server":"web-server-01"}}`, `"result":{"action":"cancel","content":{"server":"web-server-01"}}`,
-	`"result":{"content":{"server":"web-server-01"}}`, `"result":{"action":["accept"],"content":{"server":"web-server-01"}}`,
-	`"error":{"code":-32601,"message":"accept"}`, `"result":null`, `"result":{"action":"accept","content":{"server":"web-server-0１"}}`,
-}
-
-// lie answers the form that an event shows.
-func (a *attacker) lie(asked *http.Request, data string) {
-	var form struct{ ID json.RawMessage }
-	if !assert.NoError(a.t, json.Unmarshal([]byte(data), &form), data) {
-		return
-	}
-	a.mu.Lock()
-	a.shownForms++
-	body := fmt.Sprintf(`{"jsonrpc":"2.0","id":%s,%s}`, form.ID, lies[a.shownForms%len(lies)])
-	a.mu.Unlock()
-	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodPost, a.url+"/mcp", strings.NewReader(body))
-	if !assert.NoError(a.t, err) {
-		return
-	}
-	req.Header = asked.Header.Clone()
-	resp, err := (&http.Client{Timeout: patience}).Do(req)
-	if assert.NoError(a.t, err) {
-		_ = resp.Body.Close()
-	}
+	return resp, string(body)
 }
 
 // tricks are what a call has beside what it should have: raw members of its
@@ -289,7 +189,7 @@ type tricks struct {
 }
 
 // call calls a tool, in the one era and the other by turns.
-func (a *attacker) call(tool, args string, k tricks) (*http.Response, string) {
+func (a *attacker) call(tool, args string, k tricks) {
 	if k.params != "" {
 		k.params = "," + k.params
 	}
@@ -307,7 +207,7 @@ func (a *attacker) call(tool, args string, k tricks) (*http.Response, string) {
 	}
 	at.headers = append(at.headers, k.headers...)
 	at.body = fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":%s}`, a.count, params)
-	return a.send(at)
+	a.send(at)
 }
 
 // inHeader writes a name as 2026-07-28 wants it where it is not plain.
@@ -469,11 +369,6 @@ func (a *attacker) overStdio() {
 	}
 }
 
-// withoutSlack leaves the other ways of confirming as they are.
 func withoutSlack(env []string) []string {
-	out := slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "VPSGUARD_SLACK_") })
-	for i := range out {
-		out[i] = strings.ReplaceAll(out[i], "=slack,", "=")
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(env), func(v string) bool { return strings.HasPrefix(v, "VPSGUARD_SLACK_") })
 }

@@ -97,13 +97,14 @@ func (l *Ledger) Work(ctx context.Context, account policy.Account, h Hands) erro
 
 	lasting := context.WithoutCancel(ctx) // stopping is done below, softly
 	now := func() (time.Time, error) { return l.db.now(lasting, nil) }
+	over := func() bool { return ctx.Err() != nil }
 	workers, queues := river.NewWorkers(), map[string]river.QueueConfig{}
 	if h.Advance != nil {
-		river.AddWorker(workers, &worker[nudge]{hand: h.Advance, does: "advancing a request", log: l.log, now: now, turns: map[string]turn{}})
+		river.AddWorker(workers, &worker[nudge]{hand: h.Advance, does: "advancing a request", log: l.log, now: now, over: over, turns: map[string]turn{}})
 		queues[queueOf(account)] = river.QueueConfig{MaxWorkers: maxWorkers}
 	}
 	if h.Tell != nil {
-		river.AddWorker(workers, &worker[telling]{hand: h.Tell, does: "telling of a request", log: l.log, now: now, turns: map[string]turn{}})
+		river.AddWorker(workers, &worker[telling]{hand: h.Tell, does: "telling of a request", log: l.log, now: now, over: over, turns: map[string]turn{}})
 		queues[doorsOf(account)] = river.QueueConfig{MaxWorkers: maxTellers}
 	}
 	r, err := l.db.worker(queues, workers)
@@ -181,6 +182,7 @@ type worker[J job] struct {
 	does string // for the log
 	log  *slog.Logger
 	now  func() (time.Time, error)
+	over func() bool // nothing new is begun
 
 	mu    sync.Mutex
 	turns map[string]turn // by request: which job calls again, and when
@@ -194,6 +196,9 @@ type turn struct {
 // Work never returns an error that River would keep or count: least of all the
 // context's, after which River would run the job again as if it never had.
 func (w *worker[J]) Work(ctx context.Context, job *river.Job[J]) error {
+	if w.over() { // fetched before River was told to stop
+		return river.JobSnooze(time.Second)
+	}
 	id := job.Args.request()
 	again, err := w.safely(ctx, id)
 	switch {
