@@ -117,7 +117,7 @@ test("the README's commands", async t => {
     });
     const [, url] = await program.prints(/MCP: (\S+)/, { within: 300_000 });
     const client = await clients[0].connect(t, { url });
-    assert.equal((await client.listTools()).length, 13);
+    assert.equal((await client.listTools()).length, 15);
   });
 
   const commands = lines.flatMap(line => line.match(/(?:^|-- )vpsguard(?: [^|<>&;]*)?/)?.[0].replace('-- ', '').trim() ?? []);

@@ -14,6 +14,8 @@ export const tools = [
   'list_requests',
   'list_servers',
   'list_snapshots',
+  'prune_backups',
+  'prune_snapshots',
   'restore_backup',
   'restore_snapshot',
 ];
