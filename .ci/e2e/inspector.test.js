@@ -51,7 +51,7 @@ async function lists(t, house) {
     for (const tool of result.tools) {
       const says = Object.keys(tool.annotations).sort();
       assert.deepEqual(says, ['destructiveHint', 'idempotentHint', 'openWorldHint', 'readOnlyHint', 'title'], tool.name);
-      assert.equal(tool.annotations.destructiveHint, /^(restore|delete)_/.test(tool.name), tool.name);
+      assert.equal(tool.annotations.destructiveHint, /^(restore|delete|prune)_/.test(tool.name), tool.name);
       assert.equal(tool.annotations.readOnlyHint, /^(list|get)_/.test(tool.name), tool.name);
       assert.ok(tool.outputSchema, tool.name);
       for (const argument of Object.keys(tool.inputSchema.properties)) {
