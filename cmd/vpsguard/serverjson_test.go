@@ -15,7 +15,7 @@ import (
 )
 
 // schemaOfServerJSON is what the MCP registry publishes for server.json. The copy in
-// testdata is, byte for byte, internal/validators/schemas/2025-12-11.json of the
+// testdata is, but for its examples of package hosts, internal/validators/schemas/2025-12-11.json of the
 // module github.com/modelcontextprotocol/registry v1.8.9 (Apache-2.0 and MIT).
 const schemaOfServerJSON = "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json"
 
