@@ -47,7 +47,7 @@ func (f *Fake) RenameServer(id int64, name string) {
 // SetServerStatus sets a server's status, which then stays until a restore
 // changes it.
 func (f *Fake) SetServerStatus(id int64, status string) {
-	f.withServer(id, func(s *server) { s.status, s.restored = status, time.Time{} })
+	f.withServer(id, func(s *server) { s.status, s.restored, s.unseen = status, time.Time{}, false })
 }
 
 // ServerStatus returns a server's status.

@@ -37,6 +37,9 @@ type Options struct {
 	// RestoreTakes is how long a server stays restoring; with 0 nobody ever sees
 	// it so.
 	RestoreTakes time.Duration
+	// RestoreShows has RestoreTakes count from when a client was first told that
+	// the server is restoring: who looks late, on a busy machine, misses nothing.
+	RestoreShows bool
 	// Demo adds the servers of [Fake.Demo].
 	Demo bool
 	// PageSize splits lists into pages with a "next" link. 0 sends them whole, as
@@ -86,6 +89,8 @@ type server struct {
 	data string
 	// restored is when a restore ends, zero if none runs or it never ends.
 	restored time.Time
+	// unseen tells that restored is set anew when a client is told.
+	unseen bool
 }
 
 // point is a snapshot or a backup.
@@ -166,7 +171,7 @@ func (f *Fake) settle() {
 		}
 	}
 	for _, s := range f.servers {
-		if !s.restored.IsZero() && !now.Before(s.restored) {
+		if !s.restored.IsZero() && !s.unseen && !now.Before(s.restored) {
 			s.status, s.updated, s.restored = active, s.restored, time.Time{}
 		}
 	}

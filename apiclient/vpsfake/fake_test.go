@@ -162,6 +162,17 @@ func TestARestoreOverwritesAndTakesItsTime(t *testing.T) {
 	assert.Equal(t, 2, f.Count(vpsfake.Overwrite))
 	assert.Equal(t, 4, f.Sent(vpsfake.Overwrite))
 
+	f = vpsfake.New(vpsfake.Options{Now: c.Now, RestoreTakes: time.Minute, RestoreShows: true})
+	_, _ = ask(f, "POST", "/snapshots/801/restore/", "")
+	c.pass(time.Hour)
+	assert.Equal(t, "restoring", f.ServerStatus(12345), "nobody has looked")
+	_, list := ask(f, "GET", "/servers/", "")
+	assert.Contains(t, list, `"restoring"`)
+	c.pass(time.Minute - time.Nanosecond)
+	assert.Equal(t, "restoring", f.ServerStatus(12345))
+	c.pass(time.Nanosecond)
+	assert.Equal(t, "active", f.ServerStatus(12345))
+
 	f = vpsfake.New(vpsfake.Options{Now: c.Now, RestoreTakes: time.Minute})
 	f.Inject(vpsfake.Fault{Name: vpsfake.RestoreVanishes, Times: 1})
 	f.Inject(vpsfake.Fault{Name: vpsfake.RestoreSticks})

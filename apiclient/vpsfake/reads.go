@@ -121,6 +121,7 @@ func (f *Fake) listServers(r *http.Request, _ []byte) reply {
 	}
 	q := r.URL.Query()
 	rows := []jsonServer{}
+	now := f.o.Now().UTC()
 	for _, id := range slices.Sorted(maps.Keys(f.servers)) {
 		s := f.servers[id]
 		if is(q.Get("status"), s.status) && is(q.Get("location"), s.place) {
@@ -129,6 +130,9 @@ func (f *Fake) listServers(r *http.Request, _ []byte) reply {
 				Plan: jsonPlan{4, s.plan, 4, 8192, 160}, OS: jsonRef{11, "Debian 13"},
 				CreatedAt: stamp(s.created), UpdatedAt: stamp(s.updated),
 			})
+			if s.status == restoring && s.unseen {
+				s.unseen, s.restored = false, now.Add(f.o.RestoreTakes)
+			}
 		}
 	}
 	return paged(f, r, rows)

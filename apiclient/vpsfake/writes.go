@@ -128,9 +128,9 @@ func (f *Fake) overwrite(s *server, p *point) *reply {
 	}
 	now := f.o.Now().UTC()
 	s.status, s.updated, s.restored = restoring, now, now.Add(f.o.RestoreTakes)
-	s.data = p.origin()
+	s.data, s.unseen = p.origin(), f.o.RestoreShows
 	if f.quirk == RestoreSticks {
-		s.restored = time.Time{}
+		s.restored, s.unseen = time.Time{}, false
 	}
 	return nil
 }

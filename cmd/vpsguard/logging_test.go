@@ -54,7 +54,7 @@ func TestAFloodDoesNotFillTheLog(t *testing.T) {
 // program would.
 func TestEachChangeIsOneLine(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, unhurried())
+	w := newWorld(t, fast())
 	url, log, stop := serving(t, append(w.env, "VPSGUARD_LOG_FORMAT=json", "VPSGUARD_API_TIMEOUT=30s"), "serve")
 	becomes(t, url, 200)
 	c, err := client.NewStreamableHttpClient(url + "/mcp")

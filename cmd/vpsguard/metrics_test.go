@@ -50,7 +50,9 @@ func scrape(t *testing.T, url string) (samples, string) {
 // TestTheMetricsTellTheStory has one of everything happen and looks at the numbers.
 func TestTheMetricsTellTheStory(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, unhurried())
+	o := fast()
+	o.RestoreTakes = 1500 * time.Millisecond
+	w := newWorld(t, o)
 	f := w.withSlack(t, slackfake.Options{})
 	url, log, stop := serving(t, append(w.env, "VPSGUARD_METRICS_ADDR=127.0.0.1:0", "VPSGUARD_API_TIMEOUT=30s"), "serve") // no answer is lost on a busy machine
 	at := metricsURL.FindString(log.String())
@@ -90,7 +92,7 @@ func TestTheMetricsTellTheStory(t *testing.T) {
 	is(`vpsguard_request_changes_total{door="mcp",operation="restore_snapshot",state="done"}`, 1)
 	is(`vpsguard_request_done_seconds_count{operation="restore_snapshot",outcome="done"}`, 1)
 	now, _ = scrape(t, at)
-	assert.Greater(t, now[`vpsguard_request_done_seconds_sum{operation="restore_snapshot",outcome="done"}`], 4.0, "as long as the server was restoring, at least")
+	assert.Greater(t, now[`vpsguard_request_done_seconds_sum{operation="restore_snapshot",outcome="done"}`], o.RestoreTakes.Seconds(), "as long as the server was restoring, at least")
 	assert.Zero(t, int(now[`vpsguard_request_done_seconds_bucket{operation="restore_snapshot",outcome="done",le="1"}`]))
 
 	_, out = tool(t, c, "delete_snapshot", restore)

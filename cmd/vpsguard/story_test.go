@@ -66,19 +66,12 @@ func TestStories(t *testing.T) {
 		raw, err := os.ReadFile(file)
 		require.NoError(t, err)
 		steps := readStory(t, string(raw))
-		if raced && slices.ContainsFunc(steps, func(s beat) bool { return s.verb == "wait" && s.wait(t) > longestWhenRaced }) {
-			continue // it is told without the race detector
-		}
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 			t.Parallel()
 			play(t, steps)
 		})
 	}
 }
-
-// longestWhenRaced is how long a story may wait to be told under the race detector
-// too: SQLite, which is Go here, is some eight times slower there.
-const longestWhenRaced = 4 * time.Minute
 
 // step is one line of a story, with what must be seen after it.
 type beat struct {
