@@ -133,23 +133,22 @@ func build(t testing.TB, edits ...func(*setup)) *house {
 	return h
 }
 
-// schemas are those that results were checked against, compiled, by their text.
+// schemas are those that were compiled, by their text.
 var schemas sync.Map
 
 // conforms checks a result of whichever test against what its tool promises. A question to
-// the client is no result yet.
-func conforms(t *testing.T, tool string, schema any, r *mcp.CallToolResult) {
+// the client is no result yet. It runs where the call does, so that it may not end a test
+// (hence no [testing.T]): the goroutine would end, and the client wait for ever.
+func conforms(t assert.TestingT, tool string, schema any, r *mcp.CallToolResult) {
 	if r.NeedsInput() {
 		return
 	}
-	key := fmt.Sprintf("%s", schema)
-	compiled, ok := schemas.Load(key)
-	if !ok {
-		compiled, _ = schemas.LoadOrStore(key, compile(t, schema))
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(r.RawStructuredContent))
+	promised, err := compiled(schema)
 	if err == nil {
-		err = compiled.(*jsonschema.Schema).Validate(doc)
+		var doc any
+		if doc, err = jsonschema.UnmarshalJSON(bytes.NewReader(r.RawStructuredContent)); err == nil {
+			err = promised.Validate(doc)
+		}
 	}
 	assert.NoError(t, err, "%s: %s", tool, r.RawStructuredContent)
 }
@@ -285,15 +284,34 @@ func come(t testing.TB, c *client.Client) *door {
 
 func compile(t testing.TB, schema any) *jsonschema.Schema {
 	t.Helper()
-	raw, err := json.Marshal(schema)
-	require.NoError(t, err)
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-	require.NoError(t, err)
-	compiler := jsonschema.NewCompiler()
-	require.NoError(t, compiler.AddResource("schema.json", doc))
-	s, err := compiler.Compile("schema.json")
+	s, err := compiled(schema)
 	require.NoError(t, err)
 	return s
+}
+
+// compiled gives a schema compiled, the same as before where it is the same.
+func compiled(schema any) (*jsonschema.Schema, error) {
+	raw, err := json.Marshal(schema)
+	if err != nil {
+		return nil, err
+	}
+	if known, ok := schemas.Load(string(raw)); ok {
+		return known.(*jsonschema.Schema), nil
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
+	if err != nil {
+		return nil, err
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("schema.json", doc); err != nil {
+		return nil, err
+	}
+	s, err := compiler.Compile("schema.json")
+	if err != nil {
+		return nil, err
+	}
+	known, _ := schemas.LoadOrStore(string(raw), s)
+	return known.(*jsonschema.Schema), nil
 }
 
 // call calls a tool with arguments as they stand, and checks what must hold of

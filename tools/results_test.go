@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mark3labs/mcp-go/mcp"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -247,5 +248,42 @@ func TestAPanicIsAnErrorResultWithTheRightID(t *testing.T) {
 			assert.Contains(t, h.log.String(), "the secret of the house")
 			assert.Contains(t, h.log.String(), "results_test.go", "with the stack")
 		})
+	}
+}
+
+// TestAToolOfATestIsAnswered: results are watched for what their tools promise. The fixtures of
+// the conformance suite promise nothing, and what watches may not come between them and the client.
+func TestAToolOfATestIsAnswered(t *testing.T) {
+	h := build(t, alone)
+	h.server.Library().AddTool(mcp.NewTool("of_the_test"), func(context.Context, mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+		return mcp.NewToolResultText("answered"), nil
+	})
+	url := h.serve(t, tools.HTTPOptions{})
+	r := post(t.Context(), url, request(1, "tools/call", `{"name":"of_the_test"}`), session(t, url))
+	assert.Contains(t, r.body, `"text":"answered"`)
+}
+
+// mistakes are what a check found wrong.
+type mistakes []string
+
+func (m *mistakes) Errorf(format string, args ...any) { *m = append(*m, fmt.Sprintf(format, args...)) }
+
+// TestABrokenPromiseIsFoundAndTheCallGoesOn: what checks results runs in their calls, of which
+// it may end none.
+func TestABrokenPromiseIsFoundAndTheCallGoesOn(t *testing.T) {
+	const count = `{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"]}`
+	for _, c := range []struct {
+		schema, result string
+		kept           bool
+	}{
+		{count, `{"n":1}`, true},
+		{count, `{"n":"1"}`, false},
+		{count, `{}`, false},
+		{count, ``, false},
+		{`null`, `{"n":1}`, false}, // no tool of ours goes without
+	} {
+		var found mistakes
+		conforms(&found, "list_servers", json.RawMessage(c.schema), &mcp.CallToolResult{RawStructuredContent: json.RawMessage(c.result)})
+		assert.Equal(t, c.kept, len(found) == 0, "%s of %s: %s", c.result, c.schema, found)
 	}
 }

@@ -97,7 +97,14 @@ for (const suite of [older, middle, newer]) {
     const env = await surroundings(t);
     const fixtures = start(t, given('E2E_FIXTURES'), ['-test.run=^TestServeFixtures$', '-test.timeout=10m'], env);
     const { url } = JSON.parse((await fixtures.prints(/.*\n/))[0]);
-    const { code, summary, found } = await conform(t, env, url, suite);
+    let seen;
+    try {
+      seen = await conform(t, env, url, suite);
+    } finally { // what failed behind the door is told first: it may be why the suite is not content
+      fixtures.child.stdin.end();
+      assert.equal(await fixtures.ended, 0, fixtures.stdout + fixtures.stderr);
+    }
+    const { code, summary, found } = seen;
     console.log(summary.trim());
     for (const name of await scored(suite, [...found.keys()])) {
       assert.ok(found.has(name), `${name} was not run`);
@@ -107,7 +114,5 @@ for (const suite of [older, middle, newer]) {
       if (reason) console.log(`${name}, ${checks.join(' and ')}, is expected to fail: ${reason}`);
     }
     assert.equal(code, 0, 'the suite itself is not content');
-    fixtures.child.stdin.end();
-    assert.equal(await fixtures.ended, 0, fixtures.stdout + fixtures.stderr);
   });
 }
