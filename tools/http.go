@@ -116,7 +116,8 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // serve answers a request of a caller who was let in.
 func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 	if session := r.Header.Get(server.HeaderKeySessionID); session != "" && !g.Stateless && // nor do modern ones have any
-		!mcp.IsModernProtocol(r.Header.Get(mcp.HeaderProtocolVersion)) && !owns(session, g.s.Actor(r.Context(), "").Key()) {
+		!mcp.IsModernProtocol(r.Header.Get(mcp.HeaderProtocolVersion)) &&
+		(!owns(session, g.s.Actor(r.Context(), "").Key()) || g.s.ended.has(session)) {
 		refuse(w, http.StatusNotFound, "there is no such session of yours; open another")
 		return
 	}

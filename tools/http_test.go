@@ -341,18 +341,26 @@ func TestWhoeverMountsTheDoorTellsWhoCalls(t *testing.T) {
 	} {
 		assert.Equal(t, http.StatusNotFound, post(t.Context(), url, body, own, bob).status, how)
 	}
-	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+	bare := func(method, who string) int {
 		req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
 		require.NoError(t, err)
 		req.Header.Set("Mcp-Session-Id", own["Mcp-Session-Id"])
-		req.Header.Set("Authorization", "bob")
+		req.Header.Set("Authorization", who)
 		req.Header.Set("Accept", "text/event-stream")
 		res, err := http.DefaultClient.Do(req)
 		require.NoError(t, err)
 		require.NoError(t, res.Body.Close())
-		assert.Equal(t, http.StatusNotFound, res.StatusCode, method)
+		return res.StatusCode
+	}
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		assert.Equal(t, http.StatusNotFound, bare(method, "bob"), method)
 	}
 	assert.Contains(t, post(t.Context(), url, call, own, anna).body, `"name":"anna"`, "it goes on")
+
+	// What its owner has ended is over, as clients rely on to begin anew.
+	assert.Equal(t, http.StatusOK, bare(http.MethodDelete, "anna"))
+	assert.Equal(t, http.StatusNotFound, post(t.Context(), url, call, own, anna).status)
+	assert.Equal(t, http.StatusNotFound, bare(http.MethodGet, "anna"))
 }
 
 // TestAnAbandonedSessionIsForgotten: the library keeps about 13 kB for each

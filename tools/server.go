@@ -63,6 +63,7 @@ type Server struct {
 	work       context.Context // ends when calls in flight have to
 	endWork    context.CancelFunc
 	flights    flights
+	ended      endedSessions
 
 	mu   sync.Mutex
 	libs []*server.StreamableHTTPServer
