@@ -75,12 +75,18 @@ func arguments(req mcp.CallToolRequest) json.RawMessage {
 }
 
 // clientName is what the client calls itself: in its initialize, or in each
-// request from 2026-07-28 on; the library keeps either in the session.
+// request from 2026-07-28 on. The library keeps either in the session; one that
+// another process has opened says it by its id.
 func clientName(ctx context.Context) string {
-	if session, ok := server.ClientSessionFromContext(ctx).(server.SessionWithClientInfo); ok {
-		return session.GetClientInfo().Name
+	session, ok := server.ClientSessionFromContext(ctx).(server.SessionWithClientInfo)
+	if !ok {
+		return ""
 	}
-	return ""
+	if name := session.GetClientInfo().Name; name != "" {
+		return name
+	}
+	_, _, client := parts(session.SessionID())
+	return client
 }
 
 // recovered turns a panic into an error result that tells nothing from inside.

@@ -152,6 +152,8 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Retry-After", "1")
 			refuse(w, http.StatusTooManyRequests, "too many sessions are being opened; try again in a second")
 			return
+		case method == string(mcp.MethodInitialize):
+			r = r.WithContext(context.WithValue(r.Context(), opener{}, clientOf(body)))
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer, ctx := newStream(w, r)
@@ -222,6 +224,19 @@ func toolOf(body []byte) string {
 		return ""
 	}
 	return m.Params.Name
+}
+
+// clientOf reads what the client calls itself in the body that opens a session.
+func clientOf(body []byte) string {
+	var m struct {
+		Params struct {
+			ClientInfo struct {
+				Name string `json:"name"`
+			} `json:"clientInfo"`
+		} `json:"params"`
+	}
+	_ = json.Unmarshal(body, &m)
+	return m.Params.ClientInfo.Name
 }
 
 // stray tells whether a request cannot say whose call it cancels. In mcp-go v1.2.1 calls without a session are known by their JSON-RPC id alone, so that

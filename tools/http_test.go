@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mark3labs/mcp-go/server"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -287,14 +288,15 @@ func TestAStartedWriteIsFinished(t *testing.T) {
 
 func TestAClientIsKnownByTheNameItGives(t *testing.T) {
 	names := make(chan string, 10)
-	h := build(t, func(s *setup) {
+	naming := func(s *setup) {
 		s.tools.Actor = func(_ context.Context, name string) policy.Actor {
 			if name != "" { // asked for the session's owner, whoever they call themselves
 				names <- name
 			}
 			return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Client: name, Vouched: "test", Role: policy.RoleOperate}
 		}
-	})
+	}
+	h := build(t, naming)
 	for name, come := range doors {
 		t.Run(name, func(t *testing.T) {
 			come(t, h).call("list_servers", `{}`)
@@ -308,6 +310,13 @@ func TestAClientIsKnownByTheNameItGives(t *testing.T) {
 			map[string]string{"Mcp-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "list_servers"}).body
 		assert.Contains(t, body, "web-server-01")
 		assert.Empty(t, names)
+	})
+	t.Run("another process knows it by the session", func(t *testing.T) {
+		opened := post(t.Context(), h.serve(t, tools.HTTPOptions{}), request(0, "initialize", hello), nil)
+		session := map[string]string{"Mcp-Session-Id": opened.header.Get("Mcp-Session-Id")}
+		body := post(t.Context(), build(t, naming).serve(t, tools.HTTPOptions{}), request(7, "tools/call", `{"name":"list_servers"}`), session).body
+		assert.Contains(t, body, "web-server-01")
+		assert.Equal(t, "script", <-names)
 	})
 }
 
@@ -367,10 +376,13 @@ func TestWhoeverMountsTheDoorTellsWhoCalls(t *testing.T) {
 // initialize, for ever unless told.
 func TestAnAbandonedSessionIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var name string
+		var name, kept string
 		h := build(t, alone, func(s *setup) {
-			s.tools.Actor = func(_ context.Context, given string) policy.Actor {
+			s.tools.Actor = func(ctx context.Context, given string) policy.Actor {
 				name = given
+				if session, ok := server.ClientSessionFromContext(ctx).(server.SessionWithClientInfo); ok {
+					kept = session.GetClientInfo().Name
+				}
 				return policy.Actor{Door: policy.DoorMCP, Subject: "agent", Vouched: "test", Role: policy.RoleOperate}
 			}
 		})
@@ -388,10 +400,11 @@ func TestAnAbandonedSessionIsForgotten(t *testing.T) {
 		list := request(1, "tools/call", `{"name":"list_requests"}`)
 		time.Sleep(9 * time.Minute) // of the bubble
 		ask(list, session)
-		assert.Equal(t, "script", name, "as long as it is used it is kept")
+		assert.Equal(t, "script", kept, "as long as it is used it is kept")
 		time.Sleep(16 * time.Minute)
 		ask(list, session)
-		assert.Empty(t, name, "but the client may go on")
+		assert.Empty(t, kept, "it is forgotten")
+		assert.Equal(t, "script", name, "but the client may go on, and is known by its name")
 		require.NoError(t, h.server.Shutdown(t.Context()))
 	})
 }

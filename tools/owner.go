@@ -3,6 +3,7 @@ package tools
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"net/http"
@@ -10,31 +11,53 @@ import (
 	"sync"
 
 	"github.com/mark3labs/mcp-go/server"
+
+	"github.com/vpsguard/vpsguard/policy"
 )
 
 // A session's id says whose it is, so that knowing it is not enough to answer, cancel or
 // listen in somebody else's place. It needs no secret: who calls is told by each request
 // alone, and whoever puts another owner into an id has named another session. So it outlives
-// the process, and is understood by any other one.
+// the process, and is understood by any other one. For the same reason it says what the client
+// calls itself, which is told once, when it opens the session.
 const sessionPrefix = "mcp-session-"
 
-// sessionOf makes an id that nobody has, for an owner.
-func sessionOf(owner string) string {
-	drawn := rand.Text()
-	return sessionPrefix + drawn + "-" + ownedBy(drawn, owner)
+// mostName is how much of a client's name is kept in an id, in code points.
+const mostName = 40
+
+// sessionOf makes an id that nobody has, for an owner and their client.
+func sessionOf(owner, client string) string {
+	drawn, name := rand.Text(), base64.RawURLEncoding.EncodeToString([]byte(policy.Clean(client, mostName)))
+	return sessionPrefix + drawn + "-" + ownedBy(drawn, owner) + "-" + name
+}
+
+// parts takes an id apart; of what is none of ours, nothing is left.
+func parts(session string) (drawn, mark, client string) {
+	rest, ok := strings.CutPrefix(session, sessionPrefix)
+	all := strings.SplitN(rest, "-", 3)
+	if !ok || len(all) != 3 {
+		return "", "", ""
+	}
+	name, err := base64.RawURLEncoding.DecodeString(all[2])
+	if err != nil {
+		return "", "", ""
+	}
+	return all[0], all[1], policy.Clean(string(name), mostName)
 }
 
 // owns tells whether a session is an owner's.
 func owns(session, owner string) bool {
-	rest, ok := strings.CutPrefix(session, sessionPrefix)
-	drawn, mark, cut := strings.Cut(rest, "-")
-	return ok && cut && drawn != "" && mark == ownedBy(drawn, owner)
+	drawn, mark, _ := parts(session)
+	return drawn != "" && mark == ownedBy(drawn, owner)
 }
 
 func ownedBy(drawn, owner string) string {
 	sum := sha256.Sum256([]byte(drawn + " " + owner))
 	return hex.EncodeToString(sum[:16])
 }
+
+// opener is what a client calls itself that opens a session, on the way to its id.
+type opener struct{}
 
 // owners makes the ids of sessions by who opens them.
 type owners struct{ s *Server }
@@ -45,17 +68,18 @@ func (o owners) ResolveSessionIdManager(r *http.Request) server.SessionIdManager
 	if r == nil {
 		return owned{}
 	}
-	return owned{o.s.Actor(r.Context(), "").Key(), &o.s.ended}
+	client, _ := r.Context().Value(opener{}).(string)
+	return owned{o.s.Actor(r.Context(), "").Key(), client, &o.s.ended}
 }
 
 // owned makes and knows the ids of one owner; of nobody, where ended is nil.
 type owned struct {
-	owner string
-	ended *endedSessions
+	owner, client string
+	ended         *endedSessions
 }
 
 // Generate makes an id.
-func (o owned) Generate() string { return sessionOf(o.owner) }
+func (o owned) Generate() string { return sessionOf(o.owner, o.client) }
 
 // Validate tells whether an id is the caller's. What it says of the session is nothing: the library
 // makes do with one that it has forgotten, and those that were ended do not come this far.
@@ -75,7 +99,7 @@ func (o owned) Terminate(id string) (isNotAllowed bool, err error) {
 	return false, nil
 }
 
-// mostEnded is how many ended sessions are remembered, the last ones; an id has 71 bytes.
+// mostEnded is how many ended sessions are remembered, the last ones; an id has 72 bytes and the client's name.
 const mostEnded = 10_000
 
 // endedSessions are those that clients have ended here, lest one goes on by mistake: no
