@@ -343,10 +343,12 @@ func TestAPanicTellsNoSecret(t *testing.T) {
 	st, err := p.station(t.Context(), s, "", overLoopback)
 	require.NoError(t, err)
 	defer st.Close(t.Context())
+	shown := fmt.Sprintf("%v %+v %#v %+v %+v %+v", s, s, s, st.account.client, st.log, st.service.Catalogue())
+	assert.Contains(t, shown, "[set]", "the settings can be shown")
 	var angry atomic.Bool
 	st.service.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) {
 		if angry.Load() {
-			panic(fmt.Sprintf("%v %+v %#v %+v %+v %+v", s, s, s, st.account.client, st.log, st.service.Catalogue()))
+			panic(shown + secretBot + secretApp + secretToken)
 		}
 		return policy.Conditions{}, nil
 	}
@@ -367,11 +369,11 @@ func TestAPanicTellsNoSecret(t *testing.T) {
 	for _, said := range []string{"a call panicked", "a task panicked", "advancing a request panicked"} {
 		log.await(t, said)
 	}
-	assert.Contains(t, log.String(), "[set]", "the settings were told")
+	assert.Contains(t, log.String(), "secrets_test.go", "it was told where")
 	sent, err := json.Marshal(f.Calls(""))
 	require.NoError(t, err)
 	angry.Store(false)
 	noneIn(t, map[string]string{"the bot token": secretBot, "the app token": secretApp, "the API token": secretToken}, map[string]string{
-		"the log": log.String(), "what MCP answers": fmt.Sprint(text, out), "what is sent to Slack": string(sent), "what people see": everything(f),
+		"settings": shown, "the log": log.String(), "what MCP answers": fmt.Sprint(text, out), "what is sent to Slack": string(sent), "what people see": everything(f),
 	})
 }
