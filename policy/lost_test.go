@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +57,52 @@ func TestALostAnswerToARestore(t *testing.T) {
 			h.work(s)
 			assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite), "settling sends nothing")
 			h.sound()
+		})
+	}
+}
+
+// TestTheTerminalSettlesWhateverConfirms: to say what is so agrees to nothing. It takes the
+// passphrase, and no other way has it.
+func TestTheTerminalSettlesWhateverConfirms(t *testing.T) {
+	for name, ways := range map[string][]policy.Way{
+		"Slack alone": {policy.WaySlack}, "forms alone": {policy.WayElicitation}, "nothing": nil, "all": {policy.WaySlack, policy.WayTerminal, policy.WayElicitation},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+			h.fake.Inject(vpsfake.Fault{Name: vpsfake.Error500, Method: "POST", Times: 1})
+			h.approve(s, r, ada)
+			h.work(s)
+			require.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+
+			s = h.service(func(c *policy.Config) {
+				c.Ways = ways
+				c.Vouch = func(context.Context, policy.Way, policy.Actor, []string) ([]string, error) { return nil, nil }
+			})
+			slack := yes(r, policy.Actor{Door: policy.DoorSlack, Subject: "slack:T1:U1", Name: "Grace"})
+			slack.Way = policy.WaySlack
+			wrong := yes(r, ada)
+			wrong.Secret = "wrong"
+			foreign := yes(r, agent)
+			for says, v := range map[string]policy.Verdict{
+				"the passphrase is wrong": wrong, "that way of deciding does not count here": slack, "that way of deciding": foreign,
+			} {
+				_, err := s.Settle(context.Background(), r.ID, v, policy.StateFailed)
+				require.ErrorContains(t, err, says)
+				assert.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+			}
+			got, err := s.Settle(context.Background(), r.ID, yes(r, ada), policy.StateFailed)
+			require.NoError(t, err)
+			assert.Equal(t, policy.StateFailed, got.State)
+			assert.Len(t, got.Approvals, 1, "it is no approval")
+			h.sound()
+			if ways == nil || slices.Contains(ways, policy.WayTerminal) {
+				return
+			}
+			held := h.file(s, agent, "delete_snapshot", delete801)
+			_, err = s.Decide(context.Background(), held.ID, yes(held, ada))
+			says(t, err, policy.Forbidden, "that way of deciding does not count here")
 		})
 	}
 }

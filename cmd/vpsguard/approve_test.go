@@ -123,6 +123,35 @@ func TestApproveRefusesBeforeItAsks(t *testing.T) {
 	assert.Contains(t, try(w.env), "belongs to another account (ops@example.com")
 }
 
+// TestSettlingWhereTheTerminalDoesNotConfirm: an on-call engineer at the host can say what
+// is so, and approve nothing.
+func TestSettlingWhereTheTerminalDoesNotConfirm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	service, _ := w.service(t)
+	withPassphrase(t, service)
+	id := hold(t, service, "roll back")
+	w.fake.Inject(vpsfake.Fault{Name: vpsfake.Reset, PathPrefix: "/snapshots/801/restore"})
+	approve(t, service, id)
+	spawn(t, w.env, "serve")
+	until(t, service, id, "nobody knows", in(policy.StateUncertain))
+	w.fake.Heal()
+
+	for _, confirm := range []string{"elicitation", "none"} {
+		env := append(w.env, "VPSGUARD_CONFIRM="+confirm)
+		_, screen := sitDown(t, env, "requests", "approve", id).leaves()
+		assert.NotContains(t, screen, "Passphrase:")
+	}
+	p := sitDown(t, append(w.env, "VPSGUARD_CONFIRM=elicitation"), "requests", "settle", id, "--as", "failed", "--note", "seen in the panel")
+	p.reads("You say that this is failed.")
+	p.reads("Passphrase: ")
+	p.types(testPassphrase)
+	code, screen := p.leaves()
+	assert.Equal(t, 0, code, screen)
+	r := until(t, service, id, "it is settled", in(policy.StateFailed))
+	assert.Contains(t, r.Why, "seen in the panel")
+}
+
 func TestApproveUnderRules(t *testing.T) {
 	t.Parallel()
 	ruled := func(asks string) (*world, *policy.Service, string) {
