@@ -154,10 +154,13 @@ func TestSettlingWhereTheTerminalDoesNotConfirm(t *testing.T) {
 
 func TestApproveUnderRules(t *testing.T) {
 	t.Parallel()
+	rule := func(asks string) string {
+		return "version: 1\nrules:\n" +
+			"  - name: restores are looked at twice\n    when: operation.effect == \"overwrite\"\n    hold: {" + asks + "}\n"
+	}
 	ruled := func(asks string) (*world, *policy.Service, string) {
 		w := newWorld(t, fast())
-		w.env = append(w.env, "VPSGUARD_POLICY_FILE="+rulesFile(t, "version: 1\nrules:\n"+
-			"  - name: restores are looked at twice\n    when: operation.effect == \"overwrite\"\n    hold: {"+asks+"}\n"))
+		w.env = append(w.env, "VPSGUARD_POLICY_FILE="+rulesFile(t, rule(asks)))
 		service, _ := w.service(t)
 		withPassphrase(t, service)
 		return w, service, hold(t, service, "under rules")
@@ -202,7 +205,8 @@ func TestApproveUnderRules(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, policy.StateHeld, st.Request.State)
 
-	w, service, id = ruled("approvers: [S0ONCALL]")
+	w, service, id = ruled("approvals: 1")
+	put(t, strings.TrimPrefix(w.env[len(w.env)-1], "VPSGUARD_POLICY_FILE="), rule("approvers: [S0ONCALL]"))
 	code, screen = approve(w, id)
 	assert.Equal(t, 1, code)
 	assert.Contains(t, screen, "you are not among those who may approve "+id+": S0ONCALL")
@@ -211,6 +215,12 @@ func TestApproveUnderRules(t *testing.T) {
 	assert.Equal(t, policy.StateHeld, st.Request.State)
 	assert.Empty(t, st.Request.Approvals)
 	assert.Empty(t, w.fake.Mutations())
+
+	service, _ = w.service(t) // by these rules from the beginning
+	_, err = service.Call(t.Context(), policy.Call{
+		Actor: overStdio("claude-code"), Operation: "restore_snapshot", Arguments: json.RawMessage(`{"server":"web-server-01","snapshot_id":798,"reason":"x"}`),
+	})
+	require.ErrorContains(t, err, "nobody can confirm this", "it is not held in vain: Slack is not set up")
 
 	w, service, id = ruled("approvers: [S0ONCALL, terminal], delay: 1h")
 	st, err = service.Show(t.Context(), id)
