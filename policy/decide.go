@@ -214,6 +214,11 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 		detail := v.detail(assurance)
 		old.Steps[i].names(detail)
 		detail["as"] = string(to)
+		if to == StateDone {
+			if err := s.unmade(ctx, tx, old, i); err != nil {
+				return err
+			}
+		}
 		ends := to
 		if old.Current() < len(old.Steps) { // the rest of several is never sent
 			ends = StateFailed
