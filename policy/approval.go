@@ -112,6 +112,16 @@ func (c Conditions) by(a Actor) []Way {
 	})
 }
 
+// reached leaves out those of some ways by which nobody is on each list of approvers:
+// whoever confirms at the terminal is "terminal", and in Slack the other entries.
+func (c Conditions) reached(ways []Way) []Way {
+	return slices.DeleteFunc(slices.Clone(ways), func(w Way) bool {
+		return slices.ContainsFunc(c.Approvers, func(list []string) bool {
+			return !slices.ContainsFunc(list, func(entry string) bool { return (entry == EntryTerminal) == (w == WayTerminal) })
+		})
+	})
+}
+
 // floorRule is the name of the rule that always holds.
 const floorRule = "floor: what overwrites or deletes takes a person"
 

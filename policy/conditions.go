@@ -80,6 +80,10 @@ func (c Conditions) admits(as []string) (missing []string) {
 	return nil
 }
 
+// Ways are the ways by which somebody's agreement can count for the request: of those
+// that it was filed with the ones by which the rules' approvers can come.
+func (r Request) Ways() []Way { return r.Conditions.reached(r.Conditions.by(r.Actor)) }
+
 // EntryTerminal is the entry of [Conditions].Approvers for whoever confirms at
 // the host's terminal.
 const EntryTerminal = "terminal"

@@ -16,7 +16,7 @@ func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, er
 	if err != nil {
 		return Request{}, err
 	}
-	assurance, as, err := s.prove(ctx, v, among)
+	assurance, as, err := s.prove(ctx, v, s.Ways, among)
 	if KindOf(err) == Unavailable { // somebody else may have decided while this was asked
 		if over := s.over(ctx, id); over != nil {
 			err = over
@@ -186,12 +186,13 @@ func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, err
 
 // Settle records what a person says of an uncertain request, or of the uncertain one
 // of several targets: [StateDone] or [StateFailed]. It sends nothing, so a request of
-// which other targets are left ends as failed, and says how many.
+// which other targets are left ends as failed, and says how many. It is said at the
+// terminal, with the passphrase, whatever confirms.
 func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (Request, error) {
 	if to != StateDone && to != StateFailed {
 		return Request{}, Errorf(Invalid, "a request is settled as done or as failed, not as %q", Clean(string(to), 20))
 	}
-	assurance, _, err := s.prove(ctx, v, nil)
+	assurance, _, err := s.prove(ctx, v, settles, nil)
 	if err != nil {
 		return Request{}, s.refused(ctx, id, v, err)
 	}
@@ -213,6 +214,11 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 		detail := v.detail(assurance)
 		old.Steps[i].names(detail)
 		detail["as"] = string(to)
+		if to == StateDone {
+			if err := s.unmade(ctx, tx, old, i); err != nil {
+				return err
+			}
+		}
 		ends := to
 		if old.Current() < len(old.Steps) { // the rest of several is never sent
 			ends = StateFailed

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 )
 
 // Kind says what sort of failure an [Error] is. The set is closed: doors turn
@@ -84,6 +85,17 @@ func Public(err error) *Error {
 		return Errorf(Internal, "something went wrong inside vpsguard; nothing more is known here").
 			WithHint("The log of the program says more.").Because(err)
 	}
+}
+
+// PanicText is what may be logged of a panic: the runtime's own words, or else the
+// type alone. The value of any other can hold what was in hand, secrets and texts
+// from outside; where it came from is in the stack.
+func PanicText(p any) string {
+	var e runtime.Error
+	if err, ok := p.(error); ok && errors.As(err, &e) {
+		return e.Error()
+	}
+	return fmt.Sprintf("a %T", p)
 }
 
 // KindOf tells the kind of any error; [Internal] where it is not an [Error].

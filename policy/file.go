@@ -85,7 +85,7 @@ func (s *Service) judge(ctx context.Context, f Facts) (Conditions, error) {
 func (s *Service) conditions(ctx context.Context, f Facts) (Conditions, error) {
 	c, err := s.judge(ctx, f)
 	if err == nil && c.Approvals > 0 {
-		if c.Ways = c.by(f.Actor); len(c.Ways) == 0 {
+		if c.Ways = c.by(f.Actor); len(c.reached(c.Ways)) == 0 {
 			err = errNoWay()
 		}
 	}

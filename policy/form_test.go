@@ -366,14 +366,18 @@ func TestThereIsNoOtherWayToClaim(t *testing.T) {
 	st := h.asked(s, formCall(restore801))
 	r := st.Request
 	v := policy.Verdict{By: agent, Way: policy.WayElicitation, Digest: r.Plan.Digest, Typed: "web-server-01", Secret: st.Form.State}
-	for name, f := range map[string]func(context.Context, string, policy.Verdict) (policy.Request, error){
-		"decide": s.Decide, "deny": s.Deny,
-		"settle": func(ctx context.Context, id string, v policy.Verdict) (policy.Request, error) {
-			return s.Settle(ctx, id, v, policy.StateDone)
-		},
+	settle := func(ctx context.Context, id string, v policy.Verdict) (policy.Request, error) {
+		return s.Settle(ctx, id, v, policy.StateDone)
+	}
+	for name, c := range map[string]struct {
+		decide func(context.Context, string, policy.Verdict) (policy.Request, error)
+		says   string
+	}{
+		"decide": {s.Decide, "nobody may confirm that way here"}, "deny": {s.Deny, "nobody may confirm that way here"},
+		"settle": {settle, "that way of deciding does not count here"},
 	} {
-		_, err := f(context.Background(), r.ID, v)
-		says(t, err, policy.Forbidden, "nobody may confirm that way here")
+		_, err := c.decide(context.Background(), r.ID, v)
+		says(t, err, policy.Forbidden, c.says)
 		assert.Equal(t, policy.StateHeld, h.get(r.ID).State, name)
 	}
 	assert.Zero(t, h.destroyed())

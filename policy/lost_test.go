@@ -2,6 +2,8 @@ package policy_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -56,6 +58,100 @@ func TestALostAnswerToARestore(t *testing.T) {
 			h.work(s)
 			assert.Equal(t, 1, h.fake.Sent(vpsfake.Overwrite), "settling sends nothing")
 			h.sound()
+		})
+	}
+}
+
+// TestACreateWhosePointIsDeletedEndsAtOnce: people may delete what is still being made, such
+// as a snapshot that sticks and takes a slot. Whoever waits for it is told.
+func TestACreateWhosePointIsDeletedEndsAtOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		seen bool // that it was being made
+		lost bool // the delete's answer, so that a person has to say
+	}{
+		"before anybody has seen it": {}, "that was seen": {seen: true}, "whose delete is settled": {lost: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			made := h.file(s, agent, "create_snapshot", `"server":"web-server-01","name":"x"`)
+			h.work(s)
+			made = h.get(made.ID)
+			require.Equal(t, policy.StepAccepted, made.Steps[0].State)
+			id := made.Steps[0].PointID
+			if c.seen {
+				h.pass(s, 20*time.Second)
+				require.True(t, h.get(made.ID).Steps[0].Seen)
+			}
+			other := h.file(s, agent, "create_backup", `"server":"web-server-01","description":"x"`)
+			gone := h.file(s, agent, "delete_snapshot", fmt.Sprintf(`"server":"web-server-01","snapshot_id":%d,"reason":"it sticks"`, id))
+			if c.lost {
+				h.fake.Inject(vpsfake.Fault{Name: vpsfake.Error500, Method: "DELETE", Times: 1})
+			}
+			h.approve(s, gone, ada)
+			_, err := s.Advance(context.Background(), gone.ID)
+			require.NoError(t, err)
+			if c.lost {
+				require.Equal(t, policy.StateUncertain, h.get(gone.ID).State)
+				assert.Equal(t, policy.StateRunning, h.get(made.ID).State, "nobody knows that it is gone")
+				_, err = s.Settle(context.Background(), gone.ID, yes(gone, ada), policy.StateDone)
+				require.NoError(t, err)
+			}
+			require.Equal(t, policy.StateDone, h.get(gone.ID).State, h.get(gone.ID).Why)
+			got := h.get(made.ID)
+			assert.Equal(t, policy.StateFailed, got.State)
+			assert.Equal(t, fmt.Sprintf("snapshot %d was deleted by %s before it was complete", id, gone.ID), got.Why)
+			assert.True(t, h.get(other.ID).State.Open(), "others go on")
+			h.pass(s, 6*time.Minute)
+			assert.Equal(t, policy.StateDone, h.get(other.ID).State, h.get(other.ID).Why)
+			assert.Equal(t, 2, h.fake.Sent(vpsfake.Create), "nothing is made again")
+			h.sound()
+		})
+	}
+}
+
+// TestTheTerminalSettlesWhateverConfirms: to say what is so agrees to nothing. It takes the
+// passphrase, and no other way has it.
+func TestTheTerminalSettlesWhateverConfirms(t *testing.T) {
+	for name, ways := range map[string][]policy.Way{
+		"Slack alone": {policy.WaySlack}, "forms alone": {policy.WayElicitation}, "nothing": nil, "all": {policy.WaySlack, policy.WayTerminal, policy.WayElicitation},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			s := h.service()
+			r := h.file(s, agent, "restore_snapshot", restore801+noCopy)
+			h.fake.Inject(vpsfake.Fault{Name: vpsfake.Error500, Method: "POST", Times: 1})
+			h.approve(s, r, ada)
+			h.work(s)
+			require.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+
+			s = h.service(func(c *policy.Config) {
+				c.Ways = ways
+				c.Vouch = func(context.Context, policy.Way, policy.Actor, []string) ([]string, error) { return nil, nil }
+			})
+			slack := yes(r, policy.Actor{Door: policy.DoorSlack, Subject: "slack:T1:U1", Name: "Grace"})
+			slack.Way = policy.WaySlack
+			wrong := yes(r, ada)
+			wrong.Secret = "wrong"
+			foreign := yes(r, agent)
+			for says, v := range map[string]policy.Verdict{
+				"the passphrase is wrong": wrong, "that way of deciding does not count here": slack, "that way of deciding": foreign,
+			} {
+				_, err := s.Settle(context.Background(), r.ID, v, policy.StateFailed)
+				require.ErrorContains(t, err, says)
+				assert.Equal(t, policy.StateUncertain, h.get(r.ID).State)
+			}
+			got, err := s.Settle(context.Background(), r.ID, yes(r, ada), policy.StateFailed)
+			require.NoError(t, err)
+			assert.Equal(t, policy.StateFailed, got.State)
+			assert.Len(t, got.Approvals, 1, "it is no approval")
+			h.sound()
+			if ways == nil || slices.Contains(ways, policy.WayTerminal) {
+				return
+			}
+			held := h.file(s, agent, "delete_snapshot", delete801)
+			_, err = s.Decide(context.Background(), held.ID, yes(held, ada))
+			says(t, err, policy.Forbidden, "that way of deciding does not count here")
 		})
 	}
 }

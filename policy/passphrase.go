@@ -65,7 +65,7 @@ func (s *Service) checkPassphrase(ctx context.Context, by Actor, secret string) 
 		return err
 	}
 	if hash == "" || s.Passphrase == nil {
-		return Errorf(Forbidden, "no passphrase is set on this ledger, so nobody can confirm at the terminal").
+		return Errorf(Forbidden, "no passphrase is set on this ledger, so nothing can be decided at the terminal").
 			WithHint("Somebody at the host's terminal sets one first.")
 	}
 	// The guess is counted before it is checked, so that many at once count too.

@@ -6,23 +6,30 @@ import (
 )
 
 // mayDecide checks that a verdict comes by a way that counts here.
-func (s *Service) mayDecide(v Verdict) error {
+func (s *Service) mayDecide(v Verdict) error { return s.comes(v, s.Ways) }
+
+// settles is the way to say what is so. That agrees to nothing and sends nothing, so
+// it does not depend on what confirms; it takes somebody who can look, at the host.
+var settles = []Way{WayTerminal}
+
+// comes checks that a verdict comes by one of some ways, through its door.
+func (s *Service) comes(v Verdict, ways []Way) error {
 	door := map[Way]Door{WaySlack: DoorSlack, WayTerminal: DoorTerminal, WayElicitation: DoorMCP}[v.Way]
 	switch {
 	case s.ReadOnly:
 		return ErrReadOnly()
 	case !v.By.Operates():
 		return errReader()
-	case !slices.Contains(s.Ways, v.Way), door == "", v.By.Door != door, v.By.Subject == "":
-		return Errorf(Forbidden, "that way of deciding does not count here").WithHint("What counts: %s.", says(s.Ways))
+	case !slices.Contains(ways, v.Way), door == "", v.By.Door != door, v.By.Subject == "":
+		return Errorf(Forbidden, "that way of deciding does not count here").WithHint("What counts: %s.", says(ways))
 	}
 	return nil
 }
 
-// prove finds out how sure it is that a person agreed, and which of some entries
-// they are. When in doubt it refuses.
-func (s *Service) prove(ctx context.Context, v Verdict, among []string) (a Assurance, as []string, err error) {
-	if err := s.mayDecide(v); err != nil {
+// prove finds out how sure it is that a person said something, by one of some ways,
+// and which of some entries they are. When in doubt it refuses.
+func (s *Service) prove(ctx context.Context, v Verdict, ways []Way, among []string) (a Assurance, as []string, err error) {
+	if err := s.comes(v, ways); err != nil {
 		return AssuranceNone, nil, err
 	}
 	switch v.Way {

@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -74,7 +73,7 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 func (s *Service) safely(ctx context.Context, id string) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = Errorf(Internal, "advancing %s failed", id).Because(fmt.Errorf("panic: %v", p))
+			err = Errorf(Internal, "advancing %s failed", id).Because(errors.New("panic: " + PanicText(p)))
 		}
 	}()
 	_, err = s.Advance(ctx, id)

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -197,7 +198,7 @@ func (s *Service) apply(ctx context.Context, op Operation, r Request, i int) (a 
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			err = Errorf(Uncertain, "the program failed while it was sending").Because(fmt.Errorf("panic: %v", p))
+			err = Errorf(Uncertain, "the program failed while it was sending").Because(errors.New("panic: " + PanicText(p)))
 		}
 	}()
 	return op.Apply(ctx, Permit{request: r, step: i, ok: true})

@@ -130,6 +130,9 @@ func (s *Service) doneIn(ctx context.Context, tx Tx, r Request, now time.Time, s
 	if sight.Note != "" {
 		step.Note = sight.Note
 	}
+	if err := s.unmade(ctx, tx, r, i); err != nil {
+		return err
+	}
 	detail := step.names(map[string]string{"step": step.Name, "saw": sight.Note})
 	if i < len(r.Steps)-1 {
 		event := EventCopied
@@ -154,6 +157,35 @@ func (s *Service) doneIn(ctx context.Context, tx Tx, r Request, now time.Time, s
 		err = s.outdate(ctx, tx, r)
 	}
 	return err
+}
+
+// unmade ends what still waits for a recovery point to be complete that a step of r
+// has deleted.
+func (s *Service) unmade(ctx context.Context, tx Tx, r Request, i int) error {
+	if r.Steps[i].Effect != Delete {
+		return nil
+	}
+	gone := r.Steps[i].Point
+	if gone == nil {
+		gone = r.Plan.Target
+	}
+	others, err := openOn(ctx, tx, r)
+	if err != nil || gone == nil {
+		return err
+	}
+	for _, o := range others {
+		if o.Effect != Create || !o.Decided() {
+			continue
+		}
+		making := o.Steps[o.Current()]
+		if making.PointID == 0 || !gone.Is(Point{Kind: making.Makes, ID: making.PointID}) {
+			continue
+		}
+		if err := s.failIn(ctx, tx, o, gone.short()+" was deleted by "+r.ID+" before it was complete"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // watch looks at a step that was sent, and draws the conclusion.

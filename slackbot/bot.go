@@ -228,7 +228,7 @@ func (b *Bot) spawn(do func(ctx context.Context)) {
 	b.jobs.Go(func() {
 		defer func() {
 			if p := recover(); p != nil {
-				b.Log.ErrorContext(b.life, "work for Slack panicked", "panic", panicText(p), "stack", string(debug.Stack()))
+				b.Log.ErrorContext(b.life, "work for Slack panicked", "panic", policy.PanicText(p), "stack", string(debug.Stack()))
 			}
 		}()
 		do(b.life)

@@ -231,10 +231,13 @@ func cardButtons(r policy.Request, key string) []*slack.ButtonBlockElement {
 		"Cancel this request?", "It is withdrawn and not carried out.", "Cancel the request", "Keep it")
 	switch {
 	case r.State == policy.StateHeld:
-		if !bySlack(r) { // then denying does not count here either
+		if !slices.Contains(r.Conditions.Ways, policy.WaySlack) { // then denying does not count here either
 			return []*slack.ButtonBlockElement{cancel}
 		}
 		out := []*slack.ButtonBlockElement{button(actDeny, key, "Deny…", aloud("Deny", r)), cancel}
+		if !bySlack(r) { // by the rules, nobody here is asked to agree
+			return out
+		}
 		approve := button(actApprove, key, "Approve…", aloud("Approve", r)).WithStyle(slack.StylePrimary)
 		if r.Effect.Destroys() { // the only red there is
 			approve.Style = slack.StyleDanger

@@ -105,6 +105,7 @@ func TestWhatCanBePressed(t *testing.T) {
 		{"held", "overwrite_snapshot", policy.StateHeld, nil, []string{"approve", "deny", "cancel"}},
 		{"held create", "create", policy.StateHeld, nil, []string{"approve", "deny", "cancel"}},
 		{"held, Slack does not count", "delete", policy.StateHeld, func(r *policy.Request) { r.Conditions.Ways = []policy.Way{policy.WayTerminal} }, []string{"cancel"}},
+		{"held, only the terminal's approval counts", "delete", policy.StateHeld, func(r *policy.Request) { r.Conditions.Approvers = [][]string{{policy.EntryTerminal}} }, []string{"deny", "cancel"}},
 		{"approved", "delete", policy.StateApproved, nil, []string{"cancel"}},
 		{"taking its copy", "overwrite_snapshot", "", running, []string{"cancel"}},
 		{"overwriting", "overwrite_snapshot", policy.StateRunning, nil, []string{}},

@@ -7,13 +7,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/url"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/vpsguard/vpsguard/policy"
 )
 
 // The kinds of deliveries.
@@ -150,7 +150,7 @@ func (in *intake) run(j intakeJob) {
 	var ack json.RawMessage
 	defer func() {
 		if p := recover(); p != nil || done == fateBroken {
-			in.o.Log.Error("a receiver panicked", "kind", j.d.Kind, "via", j.d.Via, "panic", panicText(p),
+			in.o.Log.Error("a receiver panicked", "kind", j.d.Kind, "via", j.d.Via, "panic", policy.PanicText(p),
 				"stack", string(debug.Stack()))
 		}
 		if !in.seen.settle(j.x, done, ack) && len(ack) > 0 {
@@ -227,16 +227,6 @@ func closedWithin(c <-chan struct{}, d time.Duration) bool {
 	case <-t.C:
 		return false
 	}
-}
-
-// panicText is what may be logged of a panic. Its value can hold what Slack sent,
-// with response URLs in it; the runtime's own words do not.
-func panicText(p any) string {
-	var e runtime.Error
-	if err, ok := p.(error); ok && errors.As(err, &e) {
-		return e.Error()
-	}
-	return fmt.Sprintf("a %T", p)
 }
 
 // commandForm is the body of a command that came as a form.

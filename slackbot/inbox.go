@@ -171,7 +171,7 @@ func (b *Bot) try(ctx context.Context, t *task) (err error) {
 	defer cancel()
 	defer func() {
 		if p := recover(); p != nil {
-			b.Log.ErrorContext(ctx, "a task panicked", append(t.about(), "do", t.Do, "panic", panicText(p), "stack", string(debug.Stack()))...)
+			b.Log.ErrorContext(ctx, "a task panicked", append(t.about(), "do", t.Do, "panic", policy.PanicText(p), "stack", string(debug.Stack()))...)
 			err = policy.Errorf(policy.Internal, "something went wrong inside vpsguard").WithHint("Look whether it was done before you do it again.")
 		}
 	}()

@@ -257,7 +257,7 @@ func decidedWords(a policy.Approval, now time.Time) string {
 // otherWays are the ways to confirm beside Slack that count for a request.
 func otherWays(r policy.Request) string {
 	var out []string
-	for _, w := range r.Conditions.Ways {
+	for _, w := range r.Ways() {
 		if w != policy.WaySlack {
 			out = append(out, w.Says())
 		}
@@ -266,7 +266,8 @@ func otherWays(r policy.Request) string {
 	return strings.Join(slices.Compact(out), " or ")
 }
 
-func bySlack(r policy.Request) bool { return slices.Contains(r.Conditions.Ways, policy.WaySlack) }
+// bySlack tells whether an approval in Slack can count for a request.
+func bySlack(r policy.Request) bool { return slices.Contains(r.Ways(), policy.WaySlack) }
 
 // progressWords counts the approvals: "0 of 1 approvals".
 func progressWords(st policy.Standing) string {

@@ -3,6 +3,7 @@ package tools
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"runtime/debug"
@@ -107,8 +108,8 @@ func (s *Server) panicked(ctx context.Context, operation string, p any) *policy.
 	actor := s.Actor(ctx, clientName(ctx))
 	s.Logger.ErrorContext(ctx, "a call panicked",
 		"operation", operation, "door", actor.Door, "actor", policy.Clean(actor.Subject, 120),
-		"panic", policy.Clean(fmt.Sprint(p), 300), "stack", string(debug.Stack()))
-	return policy.Public(fmt.Errorf("panic: %v", p))
+		"panic", policy.PanicText(p), "stack", string(debug.Stack()))
+	return policy.Public(errors.New("panic: " + policy.PanicText(p)))
 }
 
 // notify sends a notification that belongs to the call of this context. It is

@@ -155,7 +155,8 @@ func TestAResourceFailsAsACallDoes(t *testing.T) {
 			assert.NotContains(t, err.Error(), "secret")
 		})
 	}
-	assert.Contains(t, h.log.String(), "the secret of the house")
+	assert.Contains(t, h.log.String(), "a call panicked")
+	assert.NotContains(t, h.log.String(), "the secret of the house")
 }
 
 func TestTheDoorOffersWhatTheCatalogueCanDo(t *testing.T) {

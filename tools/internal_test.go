@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -113,14 +114,17 @@ func TestATaskIsACall(t *testing.T) {
 }
 
 // TestAPanicInTheLibraryEndsNothing: a message whose dispatch panics has an
-// answer without the panic's text.
+// answer without the panic's text, which the log does not have either.
 func TestAPanicInTheLibraryEndsNothing(t *testing.T) {
 	s := bare(t)
 	hooks := &server.Hooks{}
 	hooks.AddBeforePing(func(context.Context, any, *mcp.PingRequest) { panic("secret") })
 	server.WithHooks(hooks)(s.mcp)
-	var out strings.Builder
+	var out, log strings.Builder
+	s.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	require.NoError(t, s.Stdio(t.Context(), strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"ping"}`), &out))
+	assert.Contains(t, log.String(), "a message panicked")
+	assert.NotContains(t, log.String(), "secret")
 	assert.Contains(t, out.String(), `"id":1`)
 	assert.Contains(t, out.String(), "-32603")
 	assert.NotContains(t, out.String(), "secret")

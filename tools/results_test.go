@@ -158,6 +158,44 @@ func TestAHeldCallSaysAllThatMattersAndNoWayRoundIt(t *testing.T) {
 	}
 }
 
+// TestOnlyWaysThatCanCountAreNamed: what rules say of approvers decides by which ways one of
+// them can come.
+func TestOnlyWaysThatCanCountAreNamed(t *testing.T) {
+	const slack, terminal, form = "an approver in Slack", "a person at the host's terminal", "the person in front of the client that asked, in a form there"
+	for name, c := range map[string]struct {
+		rules policy.Conditions
+		named []any // nil where nobody could, so that it is not held in vain
+	}{
+		"no list":               {policy.Conditions{}, []any{slack, terminal, form}},
+		"people in Slack":       {policy.Conditions{Approvers: [][]string{{"U0ADA", "S0OPS"}}}, []any{slack}},
+		"the terminal":          {policy.Conditions{Approvers: [][]string{{"terminal"}}}, []any{terminal}},
+		"both":                  {policy.Conditions{Approvers: [][]string{{"U0ADA", "terminal"}}}, []any{slack, terminal}},
+		"both, and then people": {policy.Conditions{Approvers: [][]string{{"U0ADA", "terminal"}, {"S0OPS"}}}, []any{slack}},
+		"people, and terminal":  {policy.Conditions{Approvers: [][]string{{"U0ADA"}, {"terminal"}}}, nil},
+		"somebody else":         {policy.Conditions{NotRequester: true}, []any{slack, terminal}},
+	} {
+		for by, come := range doors {
+			t.Run(name+"/"+by, func(t *testing.T) {
+				h := build(t, func(s *setup) {
+					s.policy.Ways = append(s.policy.Ways, policy.WayElicitation)
+					s.policy.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) { return c.rules, nil }
+				})
+				a := come(t, h).call("restore_snapshot", restore)
+				if c.named == nil {
+					assert.Equal(t, "forbidden", a.at("error", "kind"))
+					assert.Contains(t, a.text, "nobody can confirm this")
+					return
+				}
+				assert.Equal(t, "held", a.at("request", "state"), a.text)
+				assert.Equal(t, c.named, a.at("request", "confirm_with"))
+				for _, way := range []any{slack, terminal, form} {
+					assert.Equal(t, slices.Contains(c.named, way), strings.Contains(a.text, "by "+way.(string)), a.text)
+				}
+			})
+		}
+	}
+}
+
 func TestForeignTextIsShownPlain(t *testing.T) {
 	evil := "a\u202eb\u200bc\u0007d\ne`<b>*"
 	h := build(t, func(s *setup) {
@@ -245,7 +283,7 @@ func TestAPanicIsAnErrorResultWithTheRightID(t *testing.T) {
 				assert.Equal(t, "internal", a.at("error", "kind"))
 				assert.NotContains(t, a.text+a.raw, "secret")
 			}
-			assert.Contains(t, h.log.String(), "the secret of the house")
+			assert.NotContains(t, h.log.String(), "the secret of the house")
 			assert.Contains(t, h.log.String(), "results_test.go", "with the stack")
 		})
 	}

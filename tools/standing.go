@@ -121,7 +121,7 @@ func (s *Server) request(st policy.Standing) requestResult {
 		out.Approvals.Given = append(out.Approvals.Given, approval{policy.Clean(a.By.String(), 80), a.Way, a.Assurance, stamp(a.At)})
 	}
 	if r.State == policy.StateHeld {
-		for _, w := range r.Conditions.Ways {
+		for _, w := range r.Ways() {
 			out.ConfirmWith = append(out.ConfirmWith, w.Says())
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/mark3labs/mcp-go/mcp"
+
+	"github.com/vpsguard/vpsguard/policy"
 )
 
 const (
@@ -267,7 +269,7 @@ func (c *conn) cancel(id string) {
 func (c *conn) handle(ctx context.Context, line []byte) (answer mcp.JSONRPCMessage) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.s.Logger.ErrorContext(ctx, "a message panicked", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			c.s.Logger.ErrorContext(ctx, "a message panicked", "panic", policy.PanicText(p), "stack", string(debug.Stack()))
 			answer = protocolError(mcp.INTERNAL_ERROR, "something went wrong inside")
 		}
 	}()

@@ -132,7 +132,7 @@ func (t *lines) clocks(r policy.Request, agreed int, now time.Time) {
 	case policy.StateHeld:
 		now = now.Truncate(time.Second) // so that 30 minutes do not read as 29
 		var ways, given []string
-		for _, w := range r.Conditions.Ways {
+		for _, w := range r.Ways() {
 			ways = append(ways, w.Says())
 		}
 		for _, a := range r.Approvals {

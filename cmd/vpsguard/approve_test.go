@@ -123,12 +123,44 @@ func TestApproveRefusesBeforeItAsks(t *testing.T) {
 	assert.Contains(t, try(w.env), "belongs to another account (ops@example.com")
 }
 
+// TestSettlingWhereTheTerminalDoesNotConfirm: an on-call engineer at the host can say what
+// is so, and approve nothing.
+func TestSettlingWhereTheTerminalDoesNotConfirm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	service, _ := w.service(t)
+	withPassphrase(t, service)
+	id := hold(t, service, "roll back")
+	w.fake.Inject(vpsfake.Fault{Name: vpsfake.Reset, PathPrefix: "/snapshots/801/restore"})
+	approve(t, service, id)
+	spawn(t, w.env, "serve")
+	until(t, service, id, "nobody knows", in(policy.StateUncertain))
+	w.fake.Heal()
+
+	for _, confirm := range []string{"elicitation", "none"} {
+		env := append(w.env, "VPSGUARD_CONFIRM="+confirm)
+		_, screen := sitDown(t, env, "requests", "approve", id).leaves()
+		assert.NotContains(t, screen, "Passphrase:")
+	}
+	p := sitDown(t, append(w.env, "VPSGUARD_CONFIRM=elicitation"), "requests", "settle", id, "--as", "failed", "--note", "seen in the panel")
+	p.reads("You say that this is failed.")
+	p.reads("Passphrase: ")
+	p.types(testPassphrase)
+	code, screen := p.leaves()
+	assert.Equal(t, 0, code, screen)
+	r := until(t, service, id, "it is settled", in(policy.StateFailed))
+	assert.Contains(t, r.Why, "seen in the panel")
+}
+
 func TestApproveUnderRules(t *testing.T) {
 	t.Parallel()
+	rule := func(asks string) string {
+		return "version: 1\nrules:\n" +
+			"  - name: restores are looked at twice\n    when: operation.effect == \"overwrite\"\n    hold: {" + asks + "}\n"
+	}
 	ruled := func(asks string) (*world, *policy.Service, string) {
 		w := newWorld(t, fast())
-		w.env = append(w.env, "VPSGUARD_POLICY_FILE="+rulesFile(t, "version: 1\nrules:\n"+
-			"  - name: restores are looked at twice\n    when: operation.effect == \"overwrite\"\n    hold: {"+asks+"}\n"))
+		w.env = append(w.env, "VPSGUARD_POLICY_FILE="+rulesFile(t, rule(asks)))
 		service, _ := w.service(t)
 		withPassphrase(t, service)
 		return w, service, hold(t, service, "under rules")
@@ -173,7 +205,8 @@ func TestApproveUnderRules(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, policy.StateHeld, st.Request.State)
 
-	w, service, id = ruled("approvers: [S0ONCALL]")
+	w, service, id = ruled("approvals: 1")
+	put(t, strings.TrimPrefix(w.env[len(w.env)-1], "VPSGUARD_POLICY_FILE="), rule("approvers: [S0ONCALL]"))
 	code, screen = approve(w, id)
 	assert.Equal(t, 1, code)
 	assert.Contains(t, screen, "you are not among those who may approve "+id+": S0ONCALL")
@@ -182,6 +215,12 @@ func TestApproveUnderRules(t *testing.T) {
 	assert.Equal(t, policy.StateHeld, st.Request.State)
 	assert.Empty(t, st.Request.Approvals)
 	assert.Empty(t, w.fake.Mutations())
+
+	service, _ = w.service(t) // by these rules from the beginning
+	_, err = service.Call(t.Context(), policy.Call{
+		Actor: overStdio("claude-code"), Operation: "restore_snapshot", Arguments: json.RawMessage(`{"server":"web-server-01","snapshot_id":798,"reason":"x"}`),
+	})
+	require.ErrorContains(t, err, "nobody can confirm this", "it is not held in vain: Slack is not set up")
 
 	w, service, id = ruled("approvers: [S0ONCALL, terminal], delay: 1h")
 	st, err = service.Show(t.Context(), id)

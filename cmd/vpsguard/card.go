@@ -131,7 +131,7 @@ func standing(line func(label, text string), st policy.Standing) {
 	line("Why", r.Why)
 	switch r.State {
 	case policy.StateHeld:
-		line("Needs", fmt.Sprintf("%d more to confirm: %s", max(r.Conditions.Approvals-st.Agreed, 1), confirmers(r.Conditions.Ways)))
+		line("Needs", fmt.Sprintf("%d more to confirm: %s", max(r.Conditions.Approvals-st.Agreed, 1), confirmers(r.Ways())))
 		line("Rules", strings.Join(r.Conditions.Asked(), "; "))
 		line("They ask", strings.Join(r.Conditions.Says(), "; "))
 		line("Until", moment(r.ApproveBy, st.Now))

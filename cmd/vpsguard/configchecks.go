@@ -89,7 +89,10 @@ func isIssuer(v string) bool {
 func isDatabase(v string) bool {
 	if isServer(v) {
 		u, err := url.Parse(v)
-		return err == nil && (u.Host != "" || u.Query().Has("host")) && (strings.Trim(u.Path, "/") != "" || u.Query().Has("dbname"))
+		if err != nil || strings.Contains(u.EscapedPath(), "@") { // a password that is not escaped ended too soon
+			return false
+		}
+		return (u.Host != "" || u.Query().Has("host")) && (strings.Trim(u.Path, "/") != "" || u.Query().Has("dbname"))
 	}
 	path, ok := strings.CutPrefix(v, "sqlite:")
 	return ok && path != "" && !strings.HasPrefix(path, ":") && !strings.ContainsAny(path, "?#")

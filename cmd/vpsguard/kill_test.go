@@ -20,8 +20,7 @@ import (
 	"github.com/vpsguard/vpsguard/policy/ledger"
 )
 
-// scene is an approved restore with a safety copy, a server process that works
-// on it, and the means to kill that process at an exact moment. VPS.org lives in
+// scene is an approved request, a server process that works on it, and the means to kill that process at an exact moment. VPS.org lives in
 // the test and goes on; its clock is moved by hand, so that nothing completes by
 // itself.
 type scene struct {
@@ -56,7 +55,16 @@ func (h *hook) do(m vpsfake.Mutation) {
 
 const longTime = time.Hour // of VPS.org's clock
 
+// newScene has a restore with a safety copy held.
 func newScene(t *testing.T) *scene {
+	t.Helper()
+	s := setScene(t)
+	s.id = hold(t, s.service, "roll back")
+	return s
+}
+
+// setScene has nothing held yet.
+func setScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{t: t, killed: make(chan struct{})}
 	s.world = newWorld(t, vpsfake.Options{
@@ -74,7 +82,6 @@ func newScene(t *testing.T) *scene {
 	s.env = append(s.env, "VPSGUARD_API_URL="+api.URL+vpsfake.BasePath, "VPSGUARD_API_TIMEOUT=1s")
 	s.service, s.ledger = s.world.service(t)
 	withPassphrase(t, s.service)
-	s.id = hold(t, s.service, "roll back")
 	return s
 }
 
@@ -133,6 +140,12 @@ func (s *scene) truth(r policy.Request, creates, overwrites int) {
 	s.t.Helper()
 	assert.Equal(s.t, creates, s.fake.Sent(vpsfake.Create), "the safety copy is sent at most once")
 	assert.Equal(s.t, overwrites, s.fake.Sent(vpsfake.Overwrite), "the restore is sent at most once")
+	s.recorded(r, creates+overwrites)
+}
+
+// recorded checks that there is one record for each start, before it, and that the audit is whole.
+func (s *scene) recorded(r policy.Request, sent int) {
+	s.t.Helper()
 	assert.Len(s.t, r.Approvals, 1, "no approval is lost")
 	started := map[string]int{}
 	records, err := s.ledger.Records(s.t.Context(), 1, 0)
@@ -141,13 +154,13 @@ func (s *scene) truth(r policy.Request, creates, overwrites int) {
 		b, err := record.Parse()
 		require.NoError(s.t, err)
 		if b.Event == policy.EventStarted {
-			started[b.Detail["step"]]++
+			started[b.Detail["step"]+" "+b.Detail["target"]]++
 		}
 	}
 	for name, n := range started {
 		assert.Equal(s.t, 1, n, "%s has one record of its start", name)
 	}
-	assert.LessOrEqual(s.t, creates+overwrites, len(started), "nothing was sent without a record before it")
+	assert.LessOrEqual(s.t, sent, len(started), "nothing was sent without a record before it")
 	out, log, code := vpsguard(s.t, s.env, "audit", "verify")
 	assert.Equal(s.t, 0, code, out+log)
 }
@@ -256,6 +269,7 @@ func TestKilledAtEachStepOfARestore(t *testing.T) {
 			r := s.until("nobody knows", in(policy.StateUncertain))
 			s.truth(r, 1, 1)
 			s.settles("failed")
+			s.settled(policy.StateFailed)
 			assert.Equal(s.t, "live", s.fake.ServerData(12345))
 		},
 		"when the restore ran and its answer was not there yet": func(s *scene) {
@@ -278,6 +292,7 @@ func TestKilledAtEachStepOfARestore(t *testing.T) {
 			r := s.until("nobody knows", in(policy.StateUncertain))
 			s.truth(r, 1, 1)
 			s.settles("done")
+			s.settled(policy.StateDone)
 			assert.Equal(s.t, "snapshot:801", s.fake.ServerData(12345))
 		},
 		"after the restore was accepted": func(s *scene) {
@@ -317,7 +332,12 @@ func (s *scene) settles(as string) {
 	p.types(testPassphrase)
 	code, screen := p.leaves()
 	assert.Equal(s.t, 0, code, screen)
-	r := s.until("it is settled", in(policy.State(as)))
+}
+
+// settled checks what a restore is once that was said.
+func (s *scene) settled(as policy.State) {
+	s.t.Helper()
+	r := s.until("it is settled", in(as))
 	assert.Contains(s.t, r.Why, "seen in the console")
 	s.truth(r, 1, 1)
 }

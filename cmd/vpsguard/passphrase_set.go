@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/subtle"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -16,8 +17,8 @@ const shortestPassphrase = 8
 func (p *program) passphraseCommand() *cobra.Command {
 	c := p.command("passphrase", "The passphrase that confirms at the terminal", "", "  vpsguard passphrase set", noArguments)
 	set := p.command("set", "Set or change the passphrase of a ledger, at a terminal",
-		"It is needed once for a ledger, before anybody can confirm at the terminal. Changing it\n"+
-			"needs the old one. It is read from the terminal itself, twice; no flag replaces that.\n"+
+		"It is needed once for a ledger, before anybody can confirm or settle at the terminal.\n"+
+			"Changing it needs the old one. It is read from the terminal itself, twice; no flag replaces that.\n"+
 			"Keep it from the programs that you guard against.",
 		"  vpsguard passphrase set", noArguments)
 	out := outputFlag(set)
@@ -37,7 +38,11 @@ func (p *program) passphraseCommand() *cobra.Command {
 		if changed {
 			return d.printf("The passphrase is changed.\n")
 		}
-		return d.printf("The passphrase is set. People can confirm at this host's terminal now.\n")
+		can := "confirm and settle"
+		if !slices.Contains(d.settings.ways(), policy.WayTerminal) {
+			can = "settle" // what confirms is said elsewhere
+		}
+		return d.printf("The passphrase is set. People can %s at this host's terminal now.\n", can)
 	})
 	c.AddCommand(set)
 	return c

@@ -83,11 +83,13 @@ func (d *desk) mayAsk(ctx context.Context, r policy.Request, state policy.State)
 	switch {
 	case d.settings.ReadOnly:
 		return policy.Errorf(policy.Forbidden, "VPSGUARD_READ_ONLY is true here; a read-only vpsguard decides nothing")
+	case state == policy.StateUncertain: // to settle takes the terminal, whatever confirms
 	case len(d.settings.ways()) == 0:
 		return policy.Errorf(policy.Forbidden, "VPSGUARD_CONFIRM is none here; nobody can confirm anything")
 	case !slices.Contains(d.settings.ways(), policy.WayTerminal):
-		return policy.Errorf(policy.Forbidden, "VPSGUARD_CONFIRM does not name terminal here, so nothing can be decided at one")
-	case r.State != state:
+		return policy.Errorf(policy.Forbidden, "VPSGUARD_CONFIRM does not name terminal here, so nothing can be confirmed at one")
+	}
+	if r.State != state {
 		why := ""
 		if r.Why != "" {
 			why = ": " + policy.Clean(r.Why, 300)
@@ -104,7 +106,7 @@ func (d *desk) mayAsk(ctx context.Context, r policy.Request, state policy.State)
 	}
 	set, err := d.service.HasPassphrase(ctx)
 	if err == nil && !set {
-		err = policy.Errorf(policy.Forbidden, "no passphrase is set on this ledger, so nobody can confirm at the terminal").
+		err = policy.Errorf(policy.Forbidden, "no passphrase is set on this ledger, so nothing can be decided at the terminal").
 			WithHint("Run: vpsguard passphrase set")
 	}
 	return err
@@ -209,7 +211,8 @@ func (p *program) settleCommand(sandbox *string) *cobra.Command {
 	c := p.command("settle ID --as done|failed", "Say what came of an uncertain request, at a terminal",
 		"An answer of VPS.org was lost and reading proved nothing. Look at the server first; then\n"+
 			"say what is so. It is recorded with your name, sends nothing, and lets other work on that\n"+
-			"server go on. The passphrase is read from the terminal itself.",
+			"server go on. It works whatever VPSGUARD_CONFIRM names; the passphrase is read from the\n"+
+			"terminal itself.",
 		"  vpsguard requests settle rq_7f3k9c --as failed --note \"the console shows no restore\"", oneID)
 	as := c.Flags().String("as", "", "what came of it: `done|failed`")
 	note := c.Flags().String("note", "", "how you know, as `TEXT`")

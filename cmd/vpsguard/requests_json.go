@@ -90,7 +90,7 @@ func standingJSON(st policy.Standing) standingOut {
 		out.Approvals.Given = append(out.Approvals.Given, approvalOut{a.By.String(), a.Way, a.Assurance, stamp(a.At)})
 	}
 	if r.State == policy.StateHeld {
-		for _, w := range r.Conditions.Ways {
+		for _, w := range r.Ways() {
 			out.ConfirmWith = append(out.ConfirmWith, w.Says())
 		}
 	}

@@ -37,7 +37,7 @@ const (
 	secretApp    = "xapp-1-A0S3CRET-aPpS3cr3t/+&"
 	secretPhrase = `a "phrase" & that <nobody> knows`
 	secretKey    = "c0ffee5ea15ec2e7c0ffee5ea15ec2e7c0ffee5ea15ec2e7c0ffee5ea15ec2e7"
-	secretPasswd = "dAt4b4se-P4ssw0rd+/"
+	secretPasswd = `dAt4b4se/+"&<=%41'@:P4ssw0rd`
 )
 
 var responseURL = regexp.MustCompile(`/response/[^"\\]+`)
@@ -47,6 +47,7 @@ func disguises(secret string) map[string]string {
 	quoted, _ := json.Marshal(secret) //nolint:errchkjson // a text
 	out := map[string]string{
 		"as it is": secret, "in a query": url.QueryEscape(secret), "in a path": url.PathEscape(secret), "in JSON": strings.Trim(string(quoted), `"`),
+		"in a URL before the host": strings.TrimPrefix(url.UserPassword("", secret).String(), ":"), "in %-codes": percent(secret),
 		"quoted": strings.Trim(strconv.Quote(secret), `"`), "in HTML": html.EscapeString(secret), "in hex": hex.EncodeToString([]byte(secret)),
 	}
 	for name, alphabet := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "base64url": base64.RawURLEncoding} {
@@ -56,6 +57,15 @@ func disguises(secret string) map[string]string {
 		}
 	}
 	return out
+}
+
+// percent is a text with a code for each byte.
+func percent(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		_, _ = fmt.Fprintf(&b, "%%%02X", s[i])
+	}
+	return b.String()
 }
 
 // noneIn looks for each secret, in all disguises, in all that was told.
@@ -106,19 +116,26 @@ func echoing(t *testing.T, fake http.Handler) string {
 // looks for what must never be told in all that comes out of the program.
 func TestNoSecretIsTold(t *testing.T) {
 	t.Parallel()
-	for _, format := range []string{"text", "json"} {
-		t.Run(format, func(t *testing.T) {
+	onSQLite := func(*testing.T, *world) {}
+	for name, c := range map[string]struct {
+		format string
+		use    func(*testing.T, *world)
+	}{
+		"text": {"text", onSQLite}, "json": {"json", onSQLite}, "on PostgreSQL": {"text", withPassword},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			noSecretIsTold(t, format)
+			noSecretIsTold(t, c.format, c.use)
 		})
 	}
 }
 
 //nolint:funlen // one story
-func noSecretIsTold(t *testing.T, format string) {
+func noSecretIsTold(t *testing.T, format string, use func(*testing.T, *world)) {
 	o := fast()
 	o.Token = secretToken
 	w := newWorld(t, o)
+	use(t, w)
 	f := w.withSlack(t, slackfake.Options{Limits: slackfake.NoLimits(), BotToken: secretBot, AppToken: secretApp})
 	w.env = append(w.env, "VPSGUARD_API_URL="+echoing(t, w.fake), "VPSGUARD_SLACK_SIGNING_SECRET="+testSecret,
 		"VPSGUARD_CONFIRM=slack,terminal,elicitation", "VPSGUARD_STATE_KEY="+secretKey, "VPSGUARD_LOG_LEVEL=debug", "VPSGUARD_LOG_FORMAT="+format)
@@ -234,7 +251,7 @@ func noSecretIsTold(t *testing.T, format string) {
 	secrets := map[string]string{
 		"the bot token": secretBot, "the app token": secretApp, "the signing secret": testSecret, "the API token": secretToken,
 		"the passphrase": secretPhrase, "a bearer token": operate, "a bearer token that was revoked": revoked,
-		"the key of forms": secretKey,
+		"the key of forms": secretKey, "the database's password": secretPasswd,
 	}
 	told := map[string]string{
 		"the log": log.String(), "what MCP answers": atMCP.String(), "what /readyz and /metrics answer": atHTTP.String(),
@@ -263,7 +280,7 @@ func noSecretIsTold(t *testing.T, format string) {
 	}
 	// All of it was there to be told.
 	require.Greater(t, n, 100, "response URLs")
-	assert.Contains(t, told["ledger.db"]+told["ledger.db-wal"], "request.held")
+	assert.Contains(t, told["ledger.db"]+told["ledger.db-wal"]+audit, "request.held")
 	assert.Contains(t, told["what MCP answers"], "[token]")
 	assert.Contains(t, told["what commands print"], "[token]")
 	assert.Contains(t, told["the log"], "[token]")
@@ -343,10 +360,12 @@ func TestAPanicTellsNoSecret(t *testing.T) {
 	st, err := p.station(t.Context(), s, "", overLoopback)
 	require.NoError(t, err)
 	defer st.Close(t.Context())
+	shown := fmt.Sprintf("%v %+v %#v %+v %+v %+v", s, s, s, st.account.client, st.log, st.service.Catalogue())
+	assert.Contains(t, shown, "[set]", "the settings can be shown")
 	var angry atomic.Bool
 	st.service.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) {
 		if angry.Load() {
-			panic(fmt.Sprintf("%v %+v %#v %+v %+v %+v", s, s, s, st.account.client, st.log, st.service.Catalogue()))
+			panic(shown + secretBot + secretApp + secretToken)
 		}
 		return policy.Conditions{}, nil
 	}
@@ -367,11 +386,11 @@ func TestAPanicTellsNoSecret(t *testing.T) {
 	for _, said := range []string{"a call panicked", "a task panicked", "advancing a request panicked"} {
 		log.await(t, said)
 	}
-	assert.Contains(t, log.String(), "[set]", "the settings were told")
+	assert.Contains(t, log.String(), "secrets_test.go", "it was told where")
 	sent, err := json.Marshal(f.Calls(""))
 	require.NoError(t, err)
 	angry.Store(false)
 	noneIn(t, map[string]string{"the bot token": secretBot, "the app token": secretApp, "the API token": secretToken}, map[string]string{
-		"the log": log.String(), "what MCP answers": fmt.Sprint(text, out), "what is sent to Slack": string(sent), "what people see": everything(f),
+		"settings": shown, "the log": log.String(), "what MCP answers": fmt.Sprint(text, out), "what is sent to Slack": string(sent), "what people see": everything(f),
 	})
 }

@@ -60,6 +60,7 @@ func TestOpenRefusesWithOneClearSentence(t *testing.T) {
 		{"nothing", "", policy.Invalid, "names no kind of database"},
 		{"a path alone", "/var/lib/ledger.db", policy.Invalid, "names no kind of database"},
 		{"PostgreSQL without a host", "postgres://me:secret@/db", policy.Invalid, "names no host"},
+		{"PostgreSQL with a password that is not escaped", "postgres://me:5432/secret@host/db", policy.Invalid, "an @ in its path"},
 		{"PostgreSQL without a database", "postgresql://me:secret@host", policy.Invalid, "names no database"},
 		{"PostgreSQL with a broken url", "postgres://me:secret%@host/db", policy.Invalid, "cannot be read"},
 		{"PostgreSQL with a broken port", "postgres://me:secret@host:x/db", policy.Invalid, "cannot be read"},

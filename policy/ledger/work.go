@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -245,7 +244,7 @@ func (w *worker[J]) safely(ctx context.Context, id string) (again time.Duration,
 	defer func() {
 		if p := recover(); p != nil {
 			w.log.ErrorContext(ctx, w.does+" panicked", slog.String("request", id),
-				slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+				slog.String("panic", policy.PanicText(p)), slog.String("stack", string(debug.Stack())))
 			again, err = 0, errPanicked
 		}
 	}()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -182,6 +183,8 @@ func TestWhatFailsIsCalledAgainAndTellsNobody(t *testing.T) {
 	})
 }
 
+const panicked = "vps_S3cr3tS3cr3tS3cr3t" // what a panic had in hand
+
 func nudgeNow(t *testing.T, l *ledger.Ledger, id string) {
 	nudge(t, l, id, policytest.Account, time.Now())
 }
@@ -195,7 +198,7 @@ func whatFails(t *testing.T, with func(hand) ledger.Hands, says string, queue fu
 			case n > 1:
 				return 0, nil
 			case id == "rq_panics":
-				panic("a secret thing")
+				panic(fmt.Sprintf("sending %q\n\x1b[2J", "Bearer "+panicked))
 			case id == "rq_fails":
 				return 0, errors.New("a secret thing")
 			case id == "rq_ended":
@@ -216,10 +219,14 @@ func whatFails(t *testing.T, with func(hand) ledger.Hands, says string, queue fu
 		assert.Len(t, d.times["rq_unknown"], 1, "what is gone is given up")
 		assert.Contains(t, log.String(), says)
 		assert.Contains(t, log.String(), "rq_panics")
+		assert.Contains(t, log.String(), `panic="a string"`)
+		assert.Contains(t, log.String(), "work_test.go", "with the stack")
+		assert.NotContains(t, log.String(), panicked[:12], "a panic's value may hold what was in hand")
 		var kept string
 		row := raw(t, "sqlite:"+l.Path()).QueryRow("SELECT group_concat(coalesce(errors, '') || json(metadata)) FROM river_job")
 		require.NoError(t, row.Scan(&kept))
 		assert.NotContains(t, kept, "secret")
+		assert.NotContains(t, kept, panicked[:12])
 	})
 }
 

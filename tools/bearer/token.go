@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +62,15 @@ func parse(value string) (all []Token, use bool, err error) {
 // of other kinds.
 var tokenName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,39}$`)
 
+// repeated is what may be said of something that was given as a name: it may be a
+// token, which people confuse with its name.
+func repeated(name string) string {
+	if strings.HasPrefix(name, tokenPrefix) || len(name) > 40 {
+		return "what was given, which may be a token"
+	}
+	return strconv.Quote(policy.Clean(name, 40))
+}
+
 // subjectOf is who calls with a token of a name.
 func subjectOf(name string) string { return "token:" + name }
 
@@ -80,8 +90,8 @@ func (t Token) Actor() policy.Actor {
 // and Person. random fills with random bytes.
 func New(ctx context.Context, l policy.Ledger, by policy.Actor, t Token, random func([]byte)) (secret string, made Token, err error) {
 	switch {
-	case !tokenName.MatchString(t.Name), t.Name == "loopback":
-		return "", t, policy.Errorf(policy.Invalid, "a token's name has up to 40 small letters, digits, dots, dashes and underscores, such as ci-agent, not %q", policy.Clean(t.Name, 60))
+	case !tokenName.MatchString(t.Name), t.Name == "loopback", strings.HasPrefix(t.Name, tokenPrefix):
+		return "", t, policy.Errorf(policy.Invalid, "a token's name has up to 40 small letters, digits, dots, dashes and underscores, such as ci-agent, not %s", repeated(t.Name))
 	case t.Role != policy.RoleRead && t.Role != policy.RoleOperate:
 		return "", t, policy.Errorf(policy.Invalid, "a role is read or operate, not %q", policy.Clean(string(t.Role), 20))
 	case policy.Clean(t.Person, 80) != t.Person:
@@ -115,7 +125,7 @@ func Revoke(ctx context.Context, l policy.Ledger, by policy.Actor, name string) 
 	err = change(ctx, l, by, policy.EventTokenRevoked, func(all []Token, _ time.Time) ([]Token, Token, error) {
 		i := slices.IndexFunc(all, func(t Token) bool { return t.Name == name })
 		if i < 0 {
-			return nil, Token{}, policy.Errorf(policy.NotFound, "there is no token %q", policy.Clean(name, 60)).WithHint("vpsguard token list shows all.")
+			return nil, Token{}, policy.Errorf(policy.NotFound, "there is no token called %s", repeated(name)).WithHint("vpsguard token list shows all.")
 		}
 		left = len(all) - 1
 		return slices.Delete(slices.Clone(all), i, i+1), all[i], nil

@@ -28,6 +28,7 @@ func TestTokensThatAreNotMade(t *testing.T) {
 		"what has a dash first": {Name: "-x", Role: policy.RoleRead},
 		"a line break":          {Name: "x\n", Role: policy.RoleRead},
 		"41 letters":            {Name: strings.Repeat("a", 41), Role: policy.RoleRead},
+		"what begins like one":  {Name: "vpg_agent", Role: policy.RoleRead},
 		"who needs no token":    {Name: "loopback", Role: policy.RoleRead},
 		"no role":               {Name: "x"},
 		"another role":          {Name: "x", Role: "admin"},
