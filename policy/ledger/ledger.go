@@ -83,7 +83,7 @@ func (l *Ledger) fail(doing string, err error) error {
 		return err
 	}
 	if lost(err) {
-		return policy.Errorf(policy.Unavailable, "the line to the ledger's database broke while this was being stored; it may be stored or not").
+		return policy.Errorf(policy.Unavailable, "the ledger's database did not confirm this as it should; it may be stored or not").
 			WithHint("Look at it before you try again.").Because(fmt.Errorf("%s: %w", doing, err))
 	}
 	says := l.db.says(err)

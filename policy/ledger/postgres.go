@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
@@ -48,6 +49,7 @@ type postgres struct {
 func openPostgres(config *pgxpool.Config, now func() time.Time, log *slog.Logger) (*postgres, error) {
 	config = config.Copy()
 	config.AfterConnect = limits{postgresAnswer, waitForLock, idleInChange}.session
+	config.ConnConfig.OnNotice = warned
 	p := &postgres{clock: &ahead{host: now}, writing: make(chan struct{}, max(1, config.MaxConns*2/5))}
 	p.config = river.Config{
 		Logger: log, Test: river.TestConfig{Time: p.clock},
@@ -73,10 +75,10 @@ func openPostgres(config *pgxpool.Config, now func() time.Time, log *slog.Logger
 type limits struct{ statement, lock, idle time.Duration }
 
 // session is run in each new connection. What the url says of a limit holds. A
-// commit is durable before it is answered, also where the server's default is
-// another.
+// commit is durable before it is answered, here and at a synchronous standby, also
+// where the server's default is another.
 func (l limits) session(ctx context.Context, c *pgx.Conn) error {
-	sql := `SET timezone = 'UTC'; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`
+	sql := `SET timezone = 'UTC'; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')`
 	for name, limit := range map[string]time.Duration{
 		"statement_timeout": l.statement, "lock_timeout": l.lock, "idle_in_transaction_session_timeout": l.idle,
 	} {
@@ -135,7 +137,12 @@ func (p *postgres) write(ctx context.Context, f func(tx) error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
+	warning := &atomic.Pointer[pgconn.Notice]{}
+	t.Conn().PgConn().CustomData()[warningKey] = warning // the line is ours until the commit
 	err = t.Commit(ctx)
+	if w := warning.Load(); err == nil && w != nil {
+		err = errors.New(w.Message)
+	}
 	if err == nil {
 		return nil
 	}
@@ -143,6 +150,19 @@ func (p *postgres) write(ctx context.Context, f func(tx) error) error {
 		err = &lostError{err}
 	}
 	return fmt.Errorf("committing a change: %w", err)
+}
+
+// warningKey is where a line keeps what the server has warned of since a commit began.
+const warningKey = "vpsguard warning"
+
+// warned is told of all notices. A commit that was made with a warning is no sure
+// one: a server that is told to wait no longer for its synchronous standby (somebody
+// cancels what seems to hang) answers as if all were well, and where the standby
+// takes over the commit is gone.
+func warned(c *pgconn.PgConn, n *pgconn.Notice) {
+	if w, ok := c.CustomData()[warningKey].(*atomic.Pointer[pgconn.Notice]); ok && n.SeverityUnlocalized == "WARNING" {
+		w.Store(n)
+	}
 }
 
 // maybe tells whether a commit that failed may have been made all the same: the
@@ -213,7 +233,7 @@ func (p *postgres) forget(ctx context.Context, queue, kind string, before time.T
 	return forget(ctx, p.client, queue, kind, before)
 }
 
-// lostError is a commit of which nobody knows whether it was made.
+// lostError is a commit of which nobody knows whether it was made, or will stay.
 type lostError struct{ err error }
 
 func (e *lostError) Error() string { return "the answer was lost: " + e.err.Error() }

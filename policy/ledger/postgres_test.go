@@ -284,6 +284,40 @@ func TestACommitWhoseAnswerIsLostCountsAsNotStoredAndSaysSo(t *testing.T) {
 	assert.Equal(t, 3, v.Requests)
 }
 
+// A commit waits for a synchronous standby. Whoever cancels that wait has the server
+// answer as if the standby had it.
+func TestACommitThatTheStandbyMayLackCountsAsNotStored(t *testing.T) {
+	s := pgtest.Start(t)
+	database := s.Database(t)
+	l := open(t, parameter(t, database, "synchronous_commit", "local"), time.Now)
+	db := rawPostgres(t, parameter(t, database, "synchronous_commit", "off"))
+	standby := func(names string) {
+		for _, sql := range []string{"ALTER SYSTEM SET synchronous_standby_names = " + names, "SELECT pg_reload_conf()"} {
+			_, err := db.Exec(sql)
+			require.NoError(t, err)
+		}
+		require.Eventually(t, func() (is bool) {
+			return db.QueryRow("SELECT current_setting('synchronous_standby_names') = "+names).Scan(&is) == nil && is
+		}, 20*time.Second, 10*time.Millisecond)
+	}
+	t.Cleanup(func() { standby("''") }) // or whatever comes after waits too
+	standby("'away'")
+	stored := make(chan error, 1)
+	go func() { stored <- count(t.Context(), l, "rq_222222") }()
+	require.Eventually(t, func() (waits bool) {
+		sql := "SELECT coalesce(bool_or(pg_cancel_backend(pid)), false) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+		return db.QueryRow(sql).Scan(&waits) == nil && waits
+	}, 20*time.Second, 10*time.Millisecond, "it waits for the standby, whatever the default of this user is")
+	err := <-stored
+	require.Error(t, err)
+	assert.Contains(t, policy.Public(err).Message, "it may be stored or not", "%v", err)
+	standby("''")
+	require.NoError(t, count(t.Context(), l, "rq_333333"), "and the ledger goes on")
+	v, err := l.Verify(t.Context(), nil)
+	require.NoError(t, err)
+	assert.Equal(t, 2, v.Requests)
+}
+
 // The clock of the host may be wrong: what is stored, and when jobs come, follows
 // the server's.
 func TestAHostWhoseClockIsWrong(t *testing.T) {
