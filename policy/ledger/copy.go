@@ -78,10 +78,10 @@ func Copy(ctx context.Context, from, to *Ledger, by policy.Actor, progress func(
 		if err := c.close(ctx, to.path, by); err != nil {
 			return err
 		}
-		if err := to.fill(ctx, src, c.head, progress); err != nil {
+		if err := from.shut(ctx, src); err != nil { // now: notes do not wait for the head
 			return err
 		}
-		return from.shut(ctx, src)
+		return to.fill(ctx, src, c.head, progress)
 	})
 	if err != nil {
 		return out, from.fail("copying the ledger", err)

@@ -148,6 +148,21 @@ func everything(t *testing.T, l *ledger.Ledger) string {
 	return out.String()
 }
 
+// A note that is stored while a ledger is copied is in the copy, or was never
+// stored: behind one may be what somebody has pressed.
+func TestNoNoteIsLostInACopy(t *testing.T) {
+	from := freshPostgres(t)
+	first, second := tellStory(t, from), open(t, fresh(t), time.Now)
+	beside := open(t, parameter(t, from, "lock_timeout", "50"), time.Now)
+	_, err := ledger.Copy(t.Context(), first, second, mover, func(what string, n int64) {
+		if strings.HasPrefix(what, "copied") || what == "verified after" {
+			_, err := beside.PutNote(t.Context(), policy.Note{Scope: "inbox", Key: fmt.Sprint(what, n)})
+			assert.Equal(t, policy.Unavailable, policy.KindOf(err), what)
+		}
+	})
+	require.NoError(t, err)
+}
+
 func TestACopyIsRefusedAndTheFirstStaysInUse(t *testing.T) {
 	bothWays(t, func(t *testing.T, from, to base) {
 		first := tellStory(t, from.fresh(t))
