@@ -258,14 +258,15 @@ func (l *Ledger) Change(ctx context.Context, f func(ctx context.Context, tx poli
 	return nil
 }
 
-// Ready writes to the database and commits, and fails where that fails, or where
-// the ledger was moved.
+// Ready writes to the database and commits, as a change would, and fails where that
+// fails, or where the ledger was moved.
 func (l *Ledger) Ready(ctx context.Context) error {
 	if err := l.outside(ctx); err != nil {
 		return err
 	}
 	return l.fail("probing the ledger", l.db.write(ctx, func(t tx) error {
-		if err := inUse(ctx, t); err != nil {
+		// Whoever holds the audit's head, a forgotten session say, holds up all changes.
+		if err := (&change{l: l, tx: t}).begin(ctx); err != nil {
 			return err
 		}
 		now, err := l.db.now(ctx, t)

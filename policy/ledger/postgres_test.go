@@ -166,6 +166,25 @@ func childHang(ctx context.Context, url, id string) error {
 	})
 }
 
+// A session that somebody forgot, with the audit's head in it, keeps all from
+// filing, deciding and running.
+func TestALedgerWhoseHeadIsHeldIsNotReady(t *testing.T) {
+	database := freshPostgres(t)
+	l := open(t, parameter(t, database, "lock_timeout", "50"), time.Now)
+	forgotten, err := rawPostgres(t, database).BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	_, err = forgotten.Exec("SELECT * FROM audit_head FOR UPDATE")
+	require.NoError(t, err)
+	for _, err := range []error{count(t.Context(), l, "rq_222222"), l.Ready(t.Context())} {
+		assert.Equal(t, policy.Unavailable, policy.KindOf(err))
+		assert.Equal(t, "the ledger is busy; nothing was changed", policy.Public(err).Message)
+	}
+	_, err = l.Head(t.Context())
+	require.NoError(t, err, "it can be read")
+	require.NoError(t, forgotten.Rollback())
+	require.NoError(t, l.Ready(t.Context()))
+}
+
 func TestAServerThatRestartsIsFoundAgain(t *testing.T) {
 	for _, mode := range []string{"fast", "immediate"} {
 		t.Run(mode, func(t *testing.T) {
