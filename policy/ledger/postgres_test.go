@@ -166,6 +166,24 @@ func childHang(ctx context.Context, url, id string) error {
 	})
 }
 
+// Changes that wait for each other succeed, whatever isolation is this user's default.
+func TestChangesAreSerialWhateverTheDefaultIs(t *testing.T) {
+	database := freshPostgres(t)
+	for i, isolation := range []string{"repeatable read", "serializable"} {
+		l := open(t, parameter(t, database, "default_transaction_isolation", isolation), time.Now)
+		db, waited := rawPostgres(t, database), make(chan error, 1)
+		require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error {
+			go func() { waited <- count(t.Context(), l, "rq_"+strconv.Itoa(i)) }()
+			require.Eventually(t, func() (waits bool) {
+				sql := "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
+				return db.QueryRow(sql).Scan(&waits) == nil && waits
+			}, 20*time.Second, 10*time.Millisecond)
+			return tx.Append(ctx, policy.RecordBody{Event: "test.happened"})
+		}))
+		require.NoError(t, <-waited, isolation)
+	}
+}
+
 // A session that somebody forgot, with the audit's head in it, keeps all from
 // filing, deciding and running.
 func TestALedgerWhoseHeadIsHeldIsNotReady(t *testing.T) {
