@@ -28,8 +28,8 @@ func parsePostgres(raw string) (*pgxpool.Config, error) {
 	}
 	named := u.Query()
 	switch {
-	case strings.Contains(u.EscapedPath(), "@"): // otherwise the rest of a password is shown as a name
-		return nil, policy.Errorf(policy.Invalid, "the ledger's url has an @ in its path").WithHint(right)
+	case strings.Contains(u.EscapedPath()+u.RawQuery, "@") || u.Fragment != "": // otherwise the rest of a password is shown as a name
+		return nil, policy.Errorf(policy.Invalid, "the ledger's url has an @ or a # behind its host").WithHint(right)
 	case u.Host == "" && named.Get("host") == "":
 		return nil, policy.Errorf(policy.Invalid, "the ledger's url names no host").WithHint(right)
 	case strings.Trim(u.Path, "/") == "" && named.Get("dbname") == "" && named.Get("database") == "":
