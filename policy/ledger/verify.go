@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
@@ -111,10 +112,12 @@ func (v *verifier) noteSetting(r policy.Record) error {
 // head finds an end that was cut off.
 func (v *verifier) head(ctx context.Context, q querier) error {
 	var h head
-	if err := q.QueryRow(ctx, "SELECT seq, hash FROM audit_head WHERE one = 1").Scan(&h.seq, &h.hash); err != nil {
-		return fmt.Errorf("reading the audit's head: %w", err)
-	}
+	err := q.QueryRow(ctx, "SELECT seq, hash FROM audit_head WHERE one = 1").Scan(&h.seq, &h.hash)
 	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return broken("the audit's head is missing")
+	case err != nil:
+		return fmt.Errorf("reading the audit's head: %w", err)
 	case h.seq > v.chain.Seq:
 		return broken("audit record %d is missing: the audit was cut off at its end", v.chain.Seq+1)
 	case h.seq < v.chain.Seq:

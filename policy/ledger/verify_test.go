@@ -104,6 +104,7 @@ func TestVerifyNamesTheFirstBrokenRow(t *testing.T) {
 		{"the head's number is smaller", "UPDATE audit_head SET seq = 5", "audit record 6"},
 		{"the head's number is larger", "UPDATE audit_head SET seq = 8", "audit record 8"},
 		{"the head's hash", "UPDATE audit_head SET hash = 'x'", "the audit's head"},
+		{"the head is gone", "DELETE FROM audit_head", "the audit's head is missing"},
 		{"a request's document", "UPDATE request SET doc = replace(doc, '801', '802') " + second, "request rq_333333"},
 		{"a blank in a request's document", "UPDATE request SET doc = doc || ' ' " + second, "request rq_333333"},
 		{"a request's id", "UPDATE request SET id = 'rq_555555' " + second, "request rq_555555"},
