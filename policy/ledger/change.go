@@ -35,17 +35,29 @@ type change struct {
 
 // begin takes the head's row, which makes changes serial on every database.
 func (c *change) begin(ctx context.Context) error {
-	const q = "SELECT seq, hash, coalesce((SELECT value FROM setting WHERE name = '" + settingMoved + "'), '') FROM audit_head WHERE one = 1"
-	var moved string
-	err := c.tx.QueryRow(ctx, q+c.l.db.forUpdate()).Scan(&c.head.seq, &c.head.hash, &moved)
+	const q = "SELECT seq, hash, coalesce((SELECT value FROM setting WHERE name = '" + settingMoved + "'), '')," +
+		" coalesce((SELECT hash FROM audit_record WHERE seq = $1), '') FROM audit_head WHERE one = 1"
+	var moved, hash string
+	last := c.l.lastStored()
+	err := c.tx.QueryRow(ctx, q+c.l.db.forUpdate(), last.seq).Scan(&c.head.seq, &c.head.hash, &moved, &hash)
 	switch {
 	case err != nil:
 		return fmt.Errorf("taking the audit's head: %w", err)
+	case hash != last.hash:
+		return errBehind(last)
 	case moved != "" && !c.reopens:
 		return errMoved(moved)
 	}
 	c.begun = c.head
 	return nil
+}
+
+// errBehind is what whoever changes a ledger is told that has lost what this process
+// has stored: an older copy has taken its place. To go on could be to do again what
+// was done, of which the record is gone.
+func errBehind(last head) error {
+	return policy.Errorf(policy.Unavailable, "the ledger's database has lost audit record %d, which was stored; nothing was changed", last.seq).
+		WithHint("Has a standby or a backup taken its place? Look at what VPS.org has done since, and then start the program again.")
 }
 
 // end moves the head on, the last thing before the commit.

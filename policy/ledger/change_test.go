@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -69,4 +70,40 @@ func halfOfAChange(t *testing.T, on base, table string) {
 	assert.Equal(t, policy.NotFound, policy.KindOf(err))
 	mend()
 	require.NoError(t, count(t.Context(), l, "rq_222222"), "and it goes on")
+}
+
+// A standby that lacks the last records takes over, or a backup is put back, beneath a
+// process that has stored them. It goes on only when it is started anew.
+func TestALedgerThatHasLostRecordsIsNotGoneOnWith(t *testing.T) {
+	onBoth(t, func(t *testing.T, on base) {
+		l, url := story(t, on)
+		db := on.raw(t, url)
+		require.NoError(t, count(t.Context(), l, "rq_lost"))
+		var protected []string
+		if on.name == onSQLite.name {
+			protected = []string{"DROP TRIGGER audit_record_delete", "DROP TRIGGER request_delete"}
+		} else {
+			protected = []string{"DROP FUNCTION audit_is_kept CASCADE"}
+		}
+		for _, sql := range append(protected, "DELETE FROM request WHERE id = 'rq_lost'", "DELETE FROM setting WHERE name = 'count'",
+			"DELETE FROM audit_record WHERE seq > 7", "UPDATE audit_head SET seq = 7, hash = (SELECT hash FROM audit_record WHERE seq = 7)") {
+			_, err := db.Exec(sql)
+			require.NoError(t, err)
+		}
+		behind := func() {
+			t.Helper()
+			for _, err := range []error{count(t.Context(), l, "rq_next"), l.Ready(t.Context())} {
+				assert.Equal(t, policy.Unavailable, policy.KindOf(err))
+				assert.Equal(t, "the ledger's database has lost audit record 9, which was stored; nothing was changed", policy.Public(err).Message)
+			}
+		}
+		behind()
+		anew := open(t, url, time.Now)
+		for i := range 3 {
+			require.NoError(t, count(t.Context(), anew, "rq_"+strconv.Itoa(i)))
+		}
+		behind() // though there is a record 9 again
+		_, err := anew.Verify(t.Context(), nil)
+		require.NoError(t, err, "which nothing else tells")
+	})
 }

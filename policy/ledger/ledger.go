@@ -27,6 +27,7 @@ type Ledger struct {
 	path string
 
 	mu      sync.Mutex
+	last    head          // that this process has stored
 	grown   chan struct{} // closed after this process has committed
 	closed  chan struct{}
 	isEnded bool
@@ -229,7 +230,7 @@ func (l *Ledger) Change(ctx context.Context, f func(ctx context.Context, tx poli
 	if err := l.outside(ctx); err != nil {
 		return err
 	}
-	grew := false
+	var now head
 	var own error // f's, which stays as it is
 	err := l.db.write(ctx, func(t tx) error {
 		c := &change{l: l, tx: t}
@@ -240,7 +241,9 @@ func (l *Ledger) Change(ctx context.Context, f func(ctx context.Context, tx poli
 		if own = f(context.WithValue(ctx, inside{l}, true), c); own != nil {
 			return own
 		}
-		grew = c.head != c.begun
+		if c.head != c.begun {
+			now = c.head
+		}
 		return c.end(ctx)
 	})
 	switch {
@@ -249,13 +252,23 @@ func (l *Ledger) Change(ctx context.Context, f func(ctx context.Context, tx poli
 	case err != nil:
 		return l.fail("changing the ledger", err)
 	}
-	if grew {
+	if now.seq > 0 {
 		l.mu.Lock()
+		if now.seq > l.last.seq {
+			l.last = now
+		}
 		close(l.grown)
 		l.grown = make(chan struct{})
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// lastStored is the last record that a change of this process has stored.
+func (l *Ledger) lastStored() head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
 }
 
 // Ready writes to the database and commits, as a change would, and fails where that
