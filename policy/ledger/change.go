@@ -38,7 +38,7 @@ func (c *change) begin(ctx context.Context) error {
 	const q = "SELECT seq, hash, coalesce((SELECT value FROM setting WHERE name = '" + settingMoved + "'), '')," +
 		" coalesce((SELECT hash FROM audit_record WHERE seq = $1), '') FROM audit_head WHERE one = 1"
 	var moved, hash string
-	last := c.l.lastStored()
+	last := c.l.lastSeen()
 	err := c.tx.QueryRow(ctx, q+c.l.db.forUpdate(), last.seq).Scan(&c.head.seq, &c.head.hash, &moved, &hash)
 	switch {
 	case err != nil:
@@ -48,12 +48,13 @@ func (c *change) begin(ctx context.Context) error {
 	case moved != "" && !c.reopens:
 		return errMoved(moved)
 	}
+	c.l.see(c.head)
 	c.begun = c.head
 	return nil
 }
 
 // errBehind is what whoever changes a ledger is told that has lost what this process
-// has stored: an older copy has taken its place. To go on could be to do again what
+// has stored or seen: an older copy has taken its place. To go on could be to do again what
 // was done, of which the record is gone.
 func errBehind(last head) error {
 	return policy.Errorf(policy.Unavailable, "the ledger's database has lost audit record %d, which was stored; nothing was changed", last.seq).

@@ -79,6 +79,8 @@ func TestALedgerThatHasLostRecordsIsNotGoneOnWith(t *testing.T) {
 		l, url := story(t, on)
 		db := on.raw(t, url)
 		require.NoError(t, count(t.Context(), l, "rq_lost"))
+		beside := open(t, url, time.Now) // another process, which has only looked
+		require.NoError(t, beside.Ready(t.Context()))
 		var protected []string
 		if on.name == onSQLite.name {
 			protected = []string{"DROP TRIGGER audit_record_delete", "DROP TRIGGER request_delete"}
@@ -92,7 +94,7 @@ func TestALedgerThatHasLostRecordsIsNotGoneOnWith(t *testing.T) {
 		}
 		behind := func() {
 			t.Helper()
-			for _, err := range []error{count(t.Context(), l, "rq_next"), l.Ready(t.Context())} {
+			for _, err := range []error{count(t.Context(), l, "rq_next"), l.Ready(t.Context()), count(t.Context(), beside, "rq_next")} {
 				assert.Equal(t, policy.Unavailable, policy.KindOf(err))
 				assert.Equal(t, "the ledger's database has lost audit record 9, which was stored; nothing was changed", policy.Public(err).Message)
 			}

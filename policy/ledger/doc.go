@@ -68,8 +68,9 @@
 //
 // BUG: A PostgreSQL standby that is not synchronous may lack the last changes when
 // it takes over, also records of starts. Use synchronous replication, or look at
-// what VPS.org has done before replicas are pointed at it. A process whose own last
-// record is gone changes nothing any more and says so; one that starts anew cannot know.
+// what VPS.org has done before replicas are pointed at it. A process that misses
+// what it has stored or seen changes nothing any more and says so; one that starts
+// anew cannot know.
 //
 // BUG: PostgreSQL has to be reached directly or through a pooler that keeps sessions:
 // locks and notifications belong to a session.

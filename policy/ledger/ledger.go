@@ -27,7 +27,7 @@ type Ledger struct {
 	path string
 
 	mu      sync.Mutex
-	last    head          // that this process has stored
+	last    head          // that a change of this process has found or stored
 	grown   chan struct{} // closed after this process has committed
 	closed  chan struct{}
 	isEnded bool
@@ -253,10 +253,8 @@ func (l *Ledger) Change(ctx context.Context, f func(ctx context.Context, tx poli
 		return l.fail("changing the ledger", err)
 	}
 	if now.seq > 0 {
+		l.see(now)
 		l.mu.Lock()
-		if now.seq > l.last.seq {
-			l.last = now
-		}
 		close(l.grown)
 		l.grown = make(chan struct{})
 		l.mu.Unlock()
@@ -264,8 +262,17 @@ func (l *Ledger) Change(ctx context.Context, f func(ctx context.Context, tx poli
 	return nil
 }
 
-// lastStored is the last record that a change of this process has stored.
-func (l *Ledger) lastStored() head {
+// see remembers a head that is stored.
+func (l *Ledger) see(h head) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if h.seq > l.last.seq {
+		l.last = h
+	}
+}
+
+// lastSeen is the last of the heads that are remembered.
+func (l *Ledger) lastSeen() head {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.last
