@@ -120,7 +120,7 @@ func listen(ctx context.Context, address string, beyond bool) (net.Listener, err
 // serveHTTP serves until the context ends, and then ends what is in flight.
 func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           st.routes(),
+		Handler:           unread(st.routes()),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -143,6 +143,20 @@ func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Liste
 		_ = server.Close() // what is left has had its time
 	}
 	return nil
+}
+
+// unreadWithin is how long a client that is answered without that may go on sending its body.
+const unreadWithin = time.Second
+
+// unread bounds how long a body is waited for that nobody reads, such as that of somebody who
+// is refused: net/http wants it before the answer leaves, and waits without an end.
+func unread(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if r.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadWithin)) // the next request has its own
+		}
+	})
 }
 
 // routes are what is served over HTTP.

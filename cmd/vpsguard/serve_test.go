@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -320,4 +321,30 @@ func TestAnotherProcessCarriesOn(t *testing.T) {
 	assert.NotNil(t, r.Undo)
 	assert.Equal(t, 1, w.fake.Sent(vpsfake.Create))
 	assert.Equal(t, 1, w.fake.Sent(vpsfake.Overwrite))
+}
+
+// TestWhoIsRefusedIsNotWaitedFor: whoever is let in nowhere could hold any number of
+// connections with bodies that never come.
+func TestWhoIsRefusedIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	newToken(t, w.env, "ci-agent")
+	url, _, _ := serving(t, w.env, "serve")
+	host := strings.TrimPrefix(url, "http://")
+	for path, status := range map[string]int{"/mcp": 401, "/healthz": 405, "/nothing": 404} {
+		conn, err := net.Dial("tcp", host)
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		_, err = io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: "+host+"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		require.NoError(t, err)
+		in := bufio.NewReader(conn)
+		res, err := http.ReadResponse(in, nil)
+		require.NoError(t, err, path)
+		assert.Equal(t, status, res.StatusCode, path)
+		_, err = io.Copy(io.Discard, res.Body)
+		require.NoError(t, err)
+		_, err = in.ReadByte()
+		assert.ErrorIs(t, err, io.EOF, "it is over")
+	}
 }
