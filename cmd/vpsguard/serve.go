@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,9 +182,16 @@ func (st *station) routes() http.Handler {
 	return mux
 }
 
-// fromHere tells whether somebody on this host asks, and not through a proxy by
-// the name that others use.
+// forwarded are the headers by which a proxy says that it asks for somebody else. Some put their
+// own name for us into Host.
+var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
+
+// fromHere tells whether somebody on this host asks, and not through a proxy: by the name that
+// others use, or for somebody else.
 func fromHere(r *http.Request) bool {
+	if slices.ContainsFunc(forwarded, func(name string) bool { return len(r.Header.Values(name)) > 0 }) {
+		return false
+	}
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

@@ -348,3 +348,29 @@ func TestWhoIsRefusedIsNotWaitedFor(t *testing.T) {
 		assert.ErrorIs(t, err, io.EOF, "it is over")
 	}
 }
+
+// TestNobodyComesThroughAProxyWithoutAToken, though all of them come from this host, and some
+// proxies say that they want 127.0.0.1.
+func TestNobodyComesThroughAProxyWithoutAToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	url, _, _ := serving(t, w.env, "serve")
+	ask := func(header, value string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, url+"/mcp", http.NoBody)
+		require.NoError(t, err)
+		if header != "" {
+			req.Header.Set(header, value)
+		}
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		return res.StatusCode
+	}
+	assert.NotEqual(t, http.StatusNotFound, ask("", ""), "as long as there is no token")
+	for header, value := range map[string]string{
+		"X-Forwarded-For": "203.0.113.7", "X-Real-IP": "203.0.113.7", "Forwarded": "for=203.0.113.7", "Via": "1.1 proxy",
+		"X-Forwarded-Host": "vpsguard.example.com", "X-Forwarded-Proto": "https",
+	} {
+		assert.Equal(t, http.StatusNotFound, ask(header, value), header)
+	}
+}
