@@ -33,6 +33,10 @@ const (
 	requestsEvery = 20 * time.Millisecond
 )
 
+// mostAtOnce is how many requests of one caller are answered at a time. Most take no time, but some
+// wait, and some only listen, for as long as their client likes.
+const mostAtOnce = 500
+
 // Options are what a [Guard] is made of.
 type Options struct {
 	Tokens *Tokens
@@ -51,11 +55,15 @@ type Guard struct {
 	Options
 	failures *Limits // by address
 	requests *Limits // by caller
+	inside   crowd   // by caller
 }
 
 // NewGuard makes a guard.
 func NewGuard(o Options) *Guard {
-	return &Guard{o, NewLimits(failuresEvery, failuresBurst, o.Now), NewLimits(requestsEvery, requestsBurst, o.Now)}
+	return &Guard{
+		Options: o, failures: NewLimits(failuresEvery, failuresBurst, o.Now), requests: NewLimits(requestsEvery, requestsBurst, o.Now),
+		inside: crowd{of: map[string]int{}},
+	}
 }
 
 type actorKey struct{}
@@ -85,6 +93,11 @@ func (g *Guard) Before(next http.Handler) http.Handler {
 			g.refuse(w, *no)
 			return
 		}
+		if !g.inside.enter(actor.Key()) {
+			g.refuse(w, refusal{status: http.StatusTooManyRequests, message: "too many of your requests are being answered; end some first", wait: time.Second})
+			return
+		}
+		defer g.inside.leave(actor.Key())
 		if known {
 			r = r.WithContext(context.WithValue(r.Context(), actorKey{}, actor))
 		}
