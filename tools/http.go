@@ -121,6 +121,11 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no such session of yours; open another")
 		return
 	}
+	if methods := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete}; !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		refuse(w, http.StatusMethodNotAllowed, "this address takes POST, and GET and DELETE of clients with a session")
+		return
+	}
 	if !g.s.flights.enter() {
 		refuse(w, http.StatusServiceUnavailable, "the server is stopping")
 		return
@@ -144,6 +149,9 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		switch method := methodOf(body); {
 		case method == string(mcp.MethodNotificationCancelled) && g.stray(r.Header):
 			w.WriteHeader(http.StatusAccepted)
+			return
+		case method != string(mcp.MethodInitialize) && g.homeless(r.Header, body):
+			refuse(w, http.StatusBadRequest, "this needs a session: open one with initialize, and send its Mcp-Session-Id")
 			return
 		case method == string(mcp.MethodInitialize) && len(body) > mostOpening:
 			refuse(w, http.StatusRequestEntityTooLarge, "a session is opened with less than that")
@@ -210,6 +218,21 @@ func methodOf(body []byte) string {
 	}
 	_ = json.Unmarshal(body, &m)
 	return m.Method
+}
+
+// homeless tells whether a message comes without the session that it needs. The library says 404 to
+// that, which clients take for the end of a session that they had.
+func (g *gate) homeless(h http.Header, body []byte) bool {
+	if g.Stateless || h.Get(server.HeaderKeySessionID) != "" || mcp.IsModernProtocol(h.Get(mcp.HeaderProtocolVersion)) {
+		return false
+	}
+	var m struct {
+		Method string `json:"method"`
+		Params struct {
+			Meta *mcp.Meta `json:"_meta"`
+		} `json:"params"`
+	}
+	return json.Unmarshal(body, &m) == nil && m.Method != "" && !mcp.IsModernProtocol(m.Params.Meta.ProtocolVersion())
 }
 
 // toolOf reads which tool a body calls; "" for none.
