@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +37,9 @@ type HTTPOptions struct {
 	// Insufficient, where set, may answer a call of a tool that changes something, of a caller who
 	// may only read, as OAuth has it (RFC 6750, section 3.1); where it does not, it says false.
 	Insufficient func(w http.ResponseWriter, r *http.Request) bool
+	// Opens, where set, counts a session that a caller opens, and tells how long they have to wait
+	// first; 0 lets them.
+	Opens func(r *http.Request) time.Duration
 	// Stateless keeps nothing between requests, as replicas need it. Clients
 	// before 2026-07-28 are then nameless, and cannot cancel by notification.
 	Stateless bool
@@ -156,11 +161,12 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		case method == string(mcp.MethodInitialize) && len(body) > mostOpening:
 			refuse(w, http.StatusRequestEntityTooLarge, "a session is opened with less than that")
 			return
-		case method == string(mcp.MethodInitialize) && !g.opening.Allow():
-			w.Header().Set("Retry-After", "1")
-			refuse(w, http.StatusTooManyRequests, "too many sessions are being opened; try again in a second")
-			return
 		case method == string(mcp.MethodInitialize):
+			if wait := g.opens(r); wait > 0 {
+				w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+				refuse(w, http.StatusTooManyRequests, "too many sessions are being opened; try again later")
+				return
+			}
 			r = r.WithContext(context.WithValue(r.Context(), opener{}, clientOf(body)))
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -168,6 +174,20 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		w, r = answer, r.WithContext(ctx)
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// opens counts a session that is opened, and tells how long to wait first. The caller's own share
+// comes before what all have together, so that nobody takes it all.
+func (g *gate) opens(r *http.Request) time.Duration {
+	if g.Opens != nil {
+		if wait := g.Opens(r); wait > 0 {
+			return wait
+		}
+	}
+	if !g.opening.Allow() {
+		return time.Second
+	}
+	return 0
 }
 
 // Knows tells whether a Host is ours. A page that had its name point to our

@@ -163,7 +163,7 @@ func unread(next http.Handler) http.Handler {
 // routes are what is served over HTTP.
 func (st *station) routes() http.Handler {
 	mux := http.NewServeMux()
-	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody, Before: st.mcp.Before, Insufficient: st.mcp.Insufficient}
+	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody, Before: st.mcp.Before, Insufficient: st.mcp.Insufficient, Opens: st.mcp.Opens}
 	mux.Handle("/mcp", st.tools.Handler(options))
 	st.mcp.Mount(mux)
 	if len(st.settings.slackSecrets()) > 0 && st.slack != nil {

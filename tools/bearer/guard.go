@@ -33,6 +33,13 @@ const (
 	requestsEvery = 20 * time.Millisecond
 )
 
+// So many sessions one caller opens at once, and then one in so long a time: a part of what all
+// callers together may.
+const (
+	openingsBurst = 40
+	openingsEvery = 4 * time.Second
+)
+
 // mostAtOnce is how many requests of one caller are answered at a time. Most take no time, but some
 // wait, and some only listen, for as long as their client likes.
 const mostAtOnce = 500
@@ -55,6 +62,7 @@ type Guard struct {
 	Options
 	failures *Limits // by address
 	requests *Limits // by caller
+	openings *Limits // by caller
 	inside   crowd   // by caller
 }
 
@@ -62,7 +70,7 @@ type Guard struct {
 func NewGuard(o Options) *Guard {
 	return &Guard{
 		Options: o, failures: NewLimits(failuresEvery, failuresBurst, o.Now), requests: NewLimits(requestsEvery, requestsBurst, o.Now),
-		inside: crowd{of: map[string]int{}},
+		openings: NewLimits(openingsEvery, openingsBurst, o.Now), inside: crowd{of: map[string]int{}},
 	}
 }
 
@@ -228,6 +236,16 @@ func address(remote string) string {
 		return prefix.String()
 	}
 	return ip.String()
+}
+
+// Opens counts a session that a caller opens, and gives how long they have to wait first. Whoever
+// needs no credential cannot be told from others.
+func (g *Guard) Opens(r *http.Request) time.Duration {
+	a, known := From(r.Context())
+	if !known {
+		return 0
+	}
+	return g.openings.Take(a.Key())
 }
 
 // refuse writes a refusal: the challenge for programs, and a JSON-RPC error without an
