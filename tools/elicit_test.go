@@ -519,3 +519,15 @@ func TestWhoCallsTooOftenIsHeardAsAPerson(t *testing.T) {
 		assert.Contains(t, got.text, "you call too often; try again in 1 s", "one call was one")
 	}
 }
+
+// TestAClientDoesNotFillTheLog: what it says instead of an answer may be as long as a request.
+func TestAClientDoesNotFillTheLog(t *testing.T) {
+	for name, open := range formDoors {
+		h := build(t, forms)
+		d := open(t, h, &user{answer: func(mcp.ElicitationParams) (*mcp.ElicitationResult, error) {
+			return nil, errors.New(strings.Repeat("no ", 10_000))
+		}})
+		_, _ = d.try(t.Context(), "restore_snapshot", restore801) // of 2026-07-28 it is the client's own matter
+		assert.Less(t, len(h.log.String()), 5000, name)
+	}
+}
