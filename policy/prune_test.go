@@ -586,6 +586,49 @@ func TestAPruneWaitsForEverything(t *testing.T) {
 	}
 }
 
+// TestCreatesDoNotPushInBeforeAnApprovedPrune: a program that makes one after the other would
+// have it expire.
+func TestCreatesDoNotPushInBeforeAnApprovedPrune(t *testing.T) {
+	h := newHouse(t)
+	s := h.service()
+	h.old(2)
+	r := h.file(s, agent, "prune_snapshots", pruned)
+	running := h.file(s, other, "create_backup", `"server":"12345","description":"first"`)
+	h.approve(s, r, ada)
+	h.pass(s, time.Minute)
+	late := h.file(s, other, "create_backup", `"server":"12345","description":"second"`)
+	assert.Equal(t, policy.StateApproved, late.State)
+	st, err := s.Show(context.Background(), late.ID)
+	require.NoError(t, err)
+	assert.Contains(t, st.WaitsFor, r.ID)
+	h.pass(s, 6*time.Minute)
+	assert.Equal(t, policy.StateDone, h.get(running.ID).State)
+	assert.Equal(t, policy.StateDone, h.get(r.ID).State, h.get(r.ID).Why)
+	h.pass(s, 6*time.Minute)
+	assert.Equal(t, policy.StateDone, h.get(late.ID).State)
+	h.sound()
+}
+
+// TestWhatARuleDelaysKeepsNobodyFromCopying a server meanwhile, for hours.
+func TestWhatARuleDelaysKeepsNobodyFromCopying(t *testing.T) {
+	for op, args := range map[string]string{"prune_snapshots": pruned, "restore_snapshot": restore801 + noCopy} {
+		h := newHouse(t)
+		s := h.service(judge(policy.Conditions{Delay: time.Hour}))
+		h.old(2)
+		r := h.file(s, agent, op, args)
+		h.approve(s, r, ada)
+		h.pass(s, time.Minute)
+		require.Equal(t, policy.StateApproved, h.get(r.ID).State, op)
+		made := h.file(s, other, "create_backup", `"server":"12345","description":"before that"`)
+		assert.Equal(t, policy.StateRunning, made.State, op)
+		h.pass(s, 54*time.Minute)
+		assert.Equal(t, policy.StateDone, h.get(made.ID).State, op)
+		h.pass(s, 20*time.Minute)
+		assert.Equal(t, policy.StateDone, h.get(r.ID).State, h.get(r.ID).Why)
+		h.sound()
+	}
+}
+
 // A create whose answer was lost shows nowhere, and may still come.
 func TestAPruneWaitsForWhatCannotBeSeen(t *testing.T) {
 	h := newHouse(t)

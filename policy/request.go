@@ -182,10 +182,11 @@ func (r Request) String() string { return fmt.Sprintf("%s %s: %s", r.ID, r.Plan.
 // as it is: nothing starts while an overwrite on the server runs or is
 // uncertain, an overwrite waits for everything that runs, and nothing deletes a
 // recovery point that an open request uses. Deletes go one after the other, lest
-// each counts on what the other takes away. A create does not push in before an
-// overwrite that people have approved. What has several targets runs alone: it
-// waits for everything, and everything for it, while it runs.
-func (r Request) blockedBy(o Request) bool {
+// each counts on what the other takes away. What has several targets runs alone: it
+// waits for everything, and everything for it, while it runs. A create does not push
+// in before either of these that people have approved and that may start: one after
+// the other could keep it waiting until it expires.
+func (r Request) blockedBy(o Request, now time.Time) bool {
 	if o.ID == r.ID || !o.Account.mayBe(r.Account) || o.Plan.Server.ID != r.Plan.Server.ID || !o.State.Open() {
 		return false
 	}
@@ -198,7 +199,7 @@ func (r Request) blockedBy(o Request) bool {
 		return true
 	case busy && o.Effect == Delete && r.Effect == Delete:
 		return true
-	case o.State == StateApproved && overwrites(o.Effect) && r.Effect == Create:
+	case o.State == StateApproved && !o.NotBefore.After(now) && (overwrites(o.Effect) || several(o)) && r.Effect == Create:
 		return true
 	}
 	return r.Effect == Delete && slices.ContainsFunc(r.Plan.points(), o.Uses)

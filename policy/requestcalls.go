@@ -191,7 +191,7 @@ func (s *Service) Show(ctx context.Context, id string) (Standing, error) {
 		}
 		st.Others = append(st.Others, o.ID)
 		waiting := st.Request.State == StateHeld || st.Request.State == StateApproved
-		if waiting && r.blockedBy(o) {
+		if waiting && r.blockedBy(o, now) {
 			st.WaitsFor = append(st.WaitsFor, o.ID)
 		}
 	}

@@ -121,7 +121,7 @@ func (s *Service) begin(ctx context.Context, seen Request, read int64) (begun Re
 		if err != nil {
 			return err
 		}
-		if i := slices.IndexFunc(others, func(o Request) bool { return r.blockedBy(o.At(now)) }); i >= 0 {
+		if i := slices.IndexFunc(others, func(o Request) bool { return r.blockedBy(o.At(now), now) }); i >= 0 {
 			if r.Decided() { // between several targets nothing is waited for
 				return s.staleIn(ctx, tx, r, "it would have to wait for "+others[i].ID)
 			}

@@ -17,6 +17,9 @@ import (
 
 // answer is the one handler of all tools.
 func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.CallToolResult, error) {
+	if failed := s.tooOften(ctx); failed != nil {
+		return s.failed(failed), nil
+	}
 	result, failed := s.call(ctx, s.tools[req.Params.Name], policy.Call{
 		Arguments: arguments(req), News: s.progress(ctx, req), Asks: canAsk(ctx), Answer: formAnswer(ctx, req),
 	})
@@ -26,18 +29,25 @@ func (s *Server) answer(ctx context.Context, req mcp.CallToolRequest) (*mcp.Call
 	return result, nil
 }
 
+// tooOften counts a call that came in, and refuses it where its caller has to wait first. What a
+// person answers to a call is no other one: whatever the caller does meanwhile, it is heard.
+func (s *Server) tooOften(ctx context.Context) *policy.Error {
+	if s.Wait == nil {
+		return nil
+	}
+	wait := s.Wait(s.Actor(ctx, clientName(ctx)))
+	if wait <= 0 {
+		return nil
+	}
+	return policy.Errorf(policy.Conflict, "you call too often; try again in %d s", int(math.Ceil(wait.Seconds()))).WithHint("Nothing was done.")
+}
+
 // call calls an operation for whoever asks, and renders what came of it.
 func (s *Server) call(ctx context.Context, d policy.Descriptor, c policy.Call) (*mcp.CallToolResult, *policy.Error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.work, cancel)()
 	c.Actor, c.Operation = s.Actor(ctx, clientName(ctx)), d.Name
-	if s.Wait != nil {
-		if wait := s.Wait(c.Actor); wait > 0 {
-			seconds := int(math.Ceil(wait.Seconds()))
-			return nil, policy.Errorf(policy.Conflict, "you call too often; try again in %d s", seconds).WithHint("Nothing was done.")
-		}
-	}
 	out, err := s.caller.Call(ctx, c)
 	var result *mcp.CallToolResult
 	switch {

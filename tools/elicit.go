@@ -101,7 +101,7 @@ func (s *Server) ask(ctx context.Context, d policy.Descriptor, c policy.Call, st
 	}
 	answer, err := s.elicit(ctx, c, form, st)
 	if err != nil { // then nobody has agreed; it waits as before
-		s.Logger.InfoContext(ctx, "a client did not answer a form", "request", st.Request.ID, "error", err)
+		s.Logger.InfoContext(ctx, "a client did not answer a form", "request", st.Request.ID, "error", policy.Clean(err.Error(), 300))
 	}
 	c.Answer = filled(ctx, st.Form.State, answer)
 	return s.call(ctx, d, c)

@@ -499,3 +499,35 @@ func TestAnAnswerWithACallThatIsNotHeld(t *testing.T) {
 		assert.NotContains(t, out, "isError", name)
 	}
 }
+
+// TestWhoCallsTooOftenIsHeardAsAPerson: a client before 2026-07-28 is asked within one call, and
+// what its other calls used up meanwhile takes nothing away from what somebody has filled in.
+func TestWhoCallsTooOftenIsHeardAsAPerson(t *testing.T) {
+	for _, name := range []string{"stdio, 2025-11-25", "HTTP, 2025-11-25"} {
+		calls := 0
+		h := build(t, forms, func(s *setup) {
+			s.tools.Wait = func(policy.Actor) time.Duration {
+				calls++
+				return time.Duration(calls-1) * time.Second
+			}
+		})
+		d := formDoors[name](t, h, agrees())
+		got := d.call("restore_snapshot", restore801)
+		assert.Equal(t, "approved", got.at("request", "state"), got.text)
+		got = d.call("list_servers", `{}`)
+		assert.True(t, got.failed)
+		assert.Contains(t, got.text, "you call too often; try again in 1 s", "one call was one")
+	}
+}
+
+// TestAClientDoesNotFillTheLog: what it says instead of an answer may be as long as a request.
+func TestAClientDoesNotFillTheLog(t *testing.T) {
+	for name, open := range formDoors {
+		h := build(t, forms)
+		d := open(t, h, &user{answer: func(mcp.ElicitationParams) (*mcp.ElicitationResult, error) {
+			return nil, errors.New(strings.Repeat("no ", 10_000))
+		}})
+		_, _ = d.try(t.Context(), "restore_snapshot", restore801) // of 2026-07-28 it is the client's own matter
+		assert.Less(t, len(h.log.String()), 5000, name)
+	}
+}

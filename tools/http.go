@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +37,9 @@ type HTTPOptions struct {
 	// Insufficient, where set, may answer a call of a tool that changes something, of a caller who
 	// may only read, as OAuth has it (RFC 6750, section 3.1); where it does not, it says false.
 	Insufficient func(w http.ResponseWriter, r *http.Request) bool
+	// Opens, where set, counts a session that a caller opens, and tells how long they have to wait
+	// first; 0 lets them.
+	Opens func(r *http.Request) time.Duration
 	// Stateless keeps nothing between requests, as replicas need it. Clients
 	// before 2026-07-28 are then nameless, and cannot cancel by notification.
 	Stateless bool
@@ -121,6 +126,11 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, "there is no such session of yours; open another")
 		return
 	}
+	if methods := []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodDelete}; !slices.Contains(methods, r.Method) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		refuse(w, http.StatusMethodNotAllowed, "this address takes POST, and GET and DELETE of clients with a session")
+		return
+	}
 	if !g.s.flights.enter() {
 		refuse(w, http.StatusServiceUnavailable, "the server is stopping")
 		return
@@ -145,14 +155,18 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		case method == string(mcp.MethodNotificationCancelled) && g.stray(r.Header):
 			w.WriteHeader(http.StatusAccepted)
 			return
+		case method != string(mcp.MethodInitialize) && g.homeless(r.Header, body):
+			refuse(w, http.StatusBadRequest, "this needs a session: open one with initialize, and send its Mcp-Session-Id")
+			return
 		case method == string(mcp.MethodInitialize) && len(body) > mostOpening:
 			refuse(w, http.StatusRequestEntityTooLarge, "a session is opened with less than that")
 			return
-		case method == string(mcp.MethodInitialize) && !g.opening.Allow():
-			w.Header().Set("Retry-After", "1")
-			refuse(w, http.StatusTooManyRequests, "too many sessions are being opened; try again in a second")
-			return
 		case method == string(mcp.MethodInitialize):
+			if wait := g.opens(r); wait > 0 {
+				w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+				refuse(w, http.StatusTooManyRequests, "too many sessions are being opened; try again later")
+				return
+			}
 			r = r.WithContext(context.WithValue(r.Context(), opener{}, clientOf(body)))
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -160,6 +174,20 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		w, r = answer, r.WithContext(ctx)
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// opens counts a session that is opened, and tells how long to wait first. The caller's own share
+// comes before what all have together, so that nobody takes it all.
+func (g *gate) opens(r *http.Request) time.Duration {
+	if g.Opens != nil {
+		if wait := g.Opens(r); wait > 0 {
+			return wait
+		}
+	}
+	if !g.opening.Allow() {
+		return time.Second
+	}
+	return 0
 }
 
 // Knows tells whether a Host is ours. A page that had its name point to our
@@ -210,6 +238,21 @@ func methodOf(body []byte) string {
 	}
 	_ = json.Unmarshal(body, &m)
 	return m.Method
+}
+
+// homeless tells whether a message comes without the session that it needs. The library says 404 to
+// that, which clients take for the end of a session that they had.
+func (g *gate) homeless(h http.Header, body []byte) bool {
+	if g.Stateless || h.Get(server.HeaderKeySessionID) != "" || mcp.IsModernProtocol(h.Get(mcp.HeaderProtocolVersion)) {
+		return false
+	}
+	var m struct {
+		Method string `json:"method"`
+		Params struct {
+			Meta *mcp.Meta `json:"_meta"`
+		} `json:"params"`
+	}
+	return json.Unmarshal(body, &m) == nil && m.Method != "" && !mcp.IsModernProtocol(m.Params.Meta.ProtocolVersion())
 }
 
 // toolOf reads which tool a body calls; "" for none.

@@ -155,6 +155,28 @@ func TestSessionsAreFewAndSmall(t *testing.T) {
 	assert.GreaterOrEqual(t, refused, 150, "what is more has to wait")
 }
 
+// TestWhatThisAddressDoesNotTake is told as the transport has it: 404 is for a session that is over.
+func TestWhatThisAddressDoesNotTake(t *testing.T) {
+	url := build(t).serve(t, tools.HTTPOptions{})
+	for _, method := range []string{http.MethodPut, http.MethodPatch, http.MethodOptions} {
+		got := send(t.Context(), method, url, "")
+		assert.Equal(t, http.StatusMethodNotAllowed, got.status, method)
+		assert.Equal(t, "GET, HEAD, POST, DELETE", got.header.Get("Allow"), method)
+	}
+	list := request(1, "tools/list", "{}")
+	got := post(t.Context(), url, list)
+	assert.Equal(t, http.StatusBadRequest, got.status)
+	assert.Contains(t, got.body, "open one with initialize")
+	assert.Equal(t, http.StatusOK, post(t.Context(), url, list, session(t, url)).status)
+	assert.Equal(t, http.StatusNotFound, post(t.Context(), url, list, map[string]string{"Mcp-Session-Id": "mcp-session-a-b-c"}).status)
+
+	got = post(t.Context(), url, request(1, "tools/list", "{"+meta+"}"))
+	assert.Equal(t, http.StatusBadRequest, got.status)
+	assert.Contains(t, got.body, "header is required", "one of 2026-07-28 needs none, but has to say so")
+	url = build(t).serve(t, tools.HTTPOptions{Stateless: true})
+	assert.Equal(t, http.StatusOK, post(t.Context(), url, list).status)
+}
+
 func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
 	url := build(t).serve(t, tools.HTTPOptions{BodyWithin: 50 * time.Millisecond})
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))

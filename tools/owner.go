@@ -22,8 +22,13 @@ import (
 // calls itself, which is told once, when it opens the session.
 const sessionPrefix = "mcp-session-"
 
-// mostName is how much of a client's name is kept in an id, in code points.
-const mostName = 40
+const (
+	// mostName is how much of a client's name is kept in an id, in code points.
+	mostName = 40
+	// mostSession is how long the longest id that is made is, in bytes. Ids are remembered, and
+	// a caller could make up as many of their own as they like.
+	mostSession = len(sessionPrefix) + 26 + 1 + 32 + 1 + (4*mostName*8+5)/6
+)
 
 // sessionOf makes an id that nobody has, for an owner and their client.
 func sessionOf(owner, client string) string {
@@ -35,7 +40,7 @@ func sessionOf(owner, client string) string {
 func parts(session string) (drawn, mark, client string) {
 	rest, ok := strings.CutPrefix(session, sessionPrefix)
 	all := strings.SplitN(rest, "-", 3)
-	if !ok || len(all) != 3 {
+	if !ok || len(all) != 3 || len(session) > mostSession {
 		return "", "", ""
 	}
 	name, err := base64.RawURLEncoding.DecodeString(all[2])

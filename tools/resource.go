@@ -63,6 +63,9 @@ func (s *Server) read(ctx context.Context, uri string, d policy.Descriptor, besi
 	if err != nil {
 		return nil, spoken(err)
 	}
+	if failed := s.tooOften(ctx); failed != nil {
+		return nil, spoken(failed)
+	}
 	result, failed := s.call(ctx, d, policy.Call{Arguments: raw})
 	if failed != nil {
 		return nil, spoken(failed)

@@ -343,3 +343,36 @@ func TestCallersWhoSignIn(t *testing.T) {
 	}
 	assert.Empty(t, w.fake.Mutations())
 }
+
+// TestNobodyTakesAllSessions: one caller who opens session after session leaves room for others.
+func TestNobodyTakesAllSessions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	busy, calm := newToken(t, w.env, "busy"), newToken(t, w.env, "calm")
+	url, _, _ := serving(t, w.env, "serve")
+	open := func(token string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/mcp", strings.NewReader(
+			`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`))
+		require.NoError(t, err)
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", "application/json, text/event-stream")
+		req.Header.Set("Authorization", "Bearer "+token)
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		_, err = io.Copy(io.Discard, res.Body)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		if res.StatusCode == http.StatusTooManyRequests {
+			assert.NotEmpty(t, res.Header.Get("Retry-After"))
+		}
+		return res.StatusCode
+	}
+	refused := 0
+	for range 200 {
+		if open(busy) == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	assert.Positive(t, refused)
+	assert.Equal(t, http.StatusOK, open(calm))
+}

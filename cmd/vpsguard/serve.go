@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +121,7 @@ func listen(ctx context.Context, address string, beyond bool) (net.Listener, err
 // serveHTTP serves until the context ends, and then ends what is in flight.
 func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           st.routes(),
+		Handler:           unread(st.routes()),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
@@ -145,10 +146,24 @@ func (p *program) serveHTTP(ctx context.Context, st *station, listener net.Liste
 	return nil
 }
 
+// unreadWithin is how long a client that is answered without that may go on sending its body.
+const unreadWithin = time.Second
+
+// unread bounds how long a body is waited for that nobody reads, such as that of somebody who
+// is refused: net/http wants it before the answer leaves, and waits without an end.
+func unread(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		if r.Body != http.NoBody {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unreadWithin)) // the next request has its own
+		}
+	})
+}
+
 // routes are what is served over HTTP.
 func (st *station) routes() http.Handler {
 	mux := http.NewServeMux()
-	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody, Before: st.mcp.Before, Insufficient: st.mcp.Insufficient}
+	options := tools.HTTPOptions{Hosts: st.hosts(), MaxBody: maxBody, Before: st.mcp.Before, Insufficient: st.mcp.Insufficient, Opens: st.mcp.Opens}
 	mux.Handle("/mcp", st.tools.Handler(options))
 	st.mcp.Mount(mux)
 	if len(st.settings.slackSecrets()) > 0 && st.slack != nil {
@@ -167,9 +182,16 @@ func (st *station) routes() http.Handler {
 	return mux
 }
 
-// fromHere tells whether somebody on this host asks, and not through a proxy by
-// the name that others use.
+// forwarded are the headers by which a proxy says that it asks for somebody else. Some put their
+// own name for us into Host.
+var forwarded = []string{"Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip"}
+
+// fromHere tells whether somebody on this host asks, and not through a proxy: by the name that
+// others use, or for somebody else.
 func fromHere(r *http.Request) bool {
+	if slices.ContainsFunc(forwarded, func(name string) bool { return len(r.Header.Values(name)) > 0 }) {
+		return false
+	}
 	host := r.Host
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

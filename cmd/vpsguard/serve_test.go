@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -320,4 +321,56 @@ func TestAnotherProcessCarriesOn(t *testing.T) {
 	assert.NotNil(t, r.Undo)
 	assert.Equal(t, 1, w.fake.Sent(vpsfake.Create))
 	assert.Equal(t, 1, w.fake.Sent(vpsfake.Overwrite))
+}
+
+// TestWhoIsRefusedIsNotWaitedFor: whoever is let in nowhere could hold any number of
+// connections with bodies that never come.
+func TestWhoIsRefusedIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	newToken(t, w.env, "ci-agent")
+	url, _, _ := serving(t, w.env, "serve")
+	host := strings.TrimPrefix(url, "http://")
+	for path, status := range map[string]int{"/mcp": 401, "/healthz": 405, "/nothing": 404} {
+		conn, err := net.Dial("tcp", host)
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+		_, err = io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: "+host+"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+		require.NoError(t, err)
+		in := bufio.NewReader(conn)
+		res, err := http.ReadResponse(in, nil)
+		require.NoError(t, err, path)
+		assert.Equal(t, status, res.StatusCode, path)
+		_, err = io.Copy(io.Discard, res.Body)
+		require.NoError(t, err)
+		_, err = in.ReadByte()
+		assert.ErrorIs(t, err, io.EOF, "it is over")
+	}
+}
+
+// TestNobodyComesThroughAProxyWithoutAToken, though all of them come from this host, and some
+// proxies say that they want 127.0.0.1.
+func TestNobodyComesThroughAProxyWithoutAToken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	url, _, _ := serving(t, w.env, "serve")
+	ask := func(header, value string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodHead, url+"/mcp", http.NoBody)
+		require.NoError(t, err)
+		if header != "" {
+			req.Header.Set(header, value)
+		}
+		res, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		return res.StatusCode
+	}
+	assert.NotEqual(t, http.StatusNotFound, ask("", ""), "as long as there is no token")
+	for header, value := range map[string]string{
+		"X-Forwarded-For": "203.0.113.7", "X-Real-IP": "203.0.113.7", "Forwarded": "for=203.0.113.7", "Via": "1.1 proxy",
+		"X-Forwarded-Host": "vpsguard.example.com", "X-Forwarded-Proto": "https",
+	} {
+		assert.Equal(t, http.StatusNotFound, ask(header, value), header)
+	}
 }

@@ -33,6 +33,17 @@ const (
 	requestsEvery = 20 * time.Millisecond
 )
 
+// So many sessions one caller opens at once, and then one in so long a time: a part of what all
+// callers together may.
+const (
+	openingsBurst = 40
+	openingsEvery = 4 * time.Second
+)
+
+// mostAtOnce is how many requests of one caller are answered at a time. Most take no time, but some
+// wait, and some only listen, for as long as their client likes.
+const mostAtOnce = 500
+
 // Options are what a [Guard] is made of.
 type Options struct {
 	Tokens *Tokens
@@ -51,11 +62,16 @@ type Guard struct {
 	Options
 	failures *Limits // by address
 	requests *Limits // by caller
+	openings *Limits // by caller
+	inside   crowd   // by caller
 }
 
 // NewGuard makes a guard.
 func NewGuard(o Options) *Guard {
-	return &Guard{o, NewLimits(failuresEvery, failuresBurst, o.Now), NewLimits(requestsEvery, requestsBurst, o.Now)}
+	return &Guard{
+		Options: o, failures: NewLimits(failuresEvery, failuresBurst, o.Now), requests: NewLimits(requestsEvery, requestsBurst, o.Now),
+		openings: NewLimits(openingsEvery, openingsBurst, o.Now), inside: crowd{of: map[string]int{}},
+	}
 }
 
 type actorKey struct{}
@@ -85,6 +101,11 @@ func (g *Guard) Before(next http.Handler) http.Handler {
 			g.refuse(w, *no)
 			return
 		}
+		if !g.inside.enter(actor.Key()) {
+			g.refuse(w, refusal{status: http.StatusTooManyRequests, message: "too many of your requests are being answered; end some first", wait: time.Second})
+			return
+		}
+		defer g.inside.leave(actor.Key())
 		if known {
 			r = r.WithContext(context.WithValue(r.Context(), actorKey{}, actor))
 		}
@@ -215,6 +236,16 @@ func address(remote string) string {
 		return prefix.String()
 	}
 	return ip.String()
+}
+
+// Opens counts a session that a caller opens, and gives how long they have to wait first. Whoever
+// needs no credential cannot be told from others.
+func (g *Guard) Opens(r *http.Request) time.Duration {
+	a, known := From(r.Context())
+	if !known {
+		return 0
+	}
+	return g.openings.Take(a.Key())
 }
 
 // refuse writes a refusal: the challenge for programs, and a JSON-RPC error without an

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -184,6 +187,36 @@ func TestACallerWhoAsksTooOften(t *testing.T) {
 	assert.Equal(t, http.StatusOK, g.with(t, calm).status)
 	g.clock.Advance(time.Second)
 	assert.Equal(t, http.StatusOK, g.with(t, busy).status)
+}
+
+// TestACallerWhoAsksForTooMuchAtOnce: streams and calls that wait cost for as long as they last.
+func TestACallerWhoAsksForTooMuchAtOnce(t *testing.T) {
+	g := newGate(t)
+	busy, calm := made(t, g.ledger, "busy", policy.RoleRead), made(t, g.ledger, "calm", policy.RoleRead)
+	inside, end := make(chan struct{}), make(chan struct{})
+	guard := bearer.NewGuard(bearer.Options{Tokens: g.tokens, Now: g.clock.Now, Log: slog.New(slog.DiscardHandler)})
+	h := guard.Before(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { inside <- struct{}{}; <-end }))
+	ask := func(token string) int {
+		r := httptest.NewRequest(http.MethodGet, "/mcp", http.NoBody)
+		r.Header.Set("Authorization", "Bearer "+token)
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Code
+	}
+	var all sync.WaitGroup
+	for range 500 {
+		all.Go(func() { assert.Equal(t, http.StatusOK, ask(busy)) })
+		<-inside
+	}
+	g.clock.Advance(time.Minute) // so that it is not how often
+	assert.Equal(t, http.StatusTooManyRequests, ask(busy))
+	all.Go(func() { assert.Equal(t, http.StatusOK, ask(calm)) })
+	<-inside
+	close(end)
+	all.Wait()
+	all.Go(func() { assert.Equal(t, http.StatusOK, ask(busy)) })
+	<-inside
+	all.Wait()
 }
 
 // TestGuessingIsSlowedDown: failures cost, also for those who come with good tokens from the same

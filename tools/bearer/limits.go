@@ -85,3 +85,28 @@ func (l *Limits) of(key string, now time.Time) *rate.Limiter {
 	l.known[key] = limiter
 	return limiter
 }
+
+// crowd counts who is inside, by key.
+type crowd struct {
+	mu sync.Mutex
+	of map[string]int
+}
+
+// enter tells whether there is room for one more of a key; then leave must follow.
+func (c *crowd) enter(key string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[key] >= mostAtOnce {
+		return false
+	}
+	c.of[key]++
+	return true
+}
+
+func (c *crowd) leave(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of[key]--; c.of[key] == 0 {
+		delete(c.of, key)
+	}
+}
