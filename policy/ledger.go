@@ -94,7 +94,8 @@ type Tx interface {
 
 	// Tell marks the note of a request ([ToldScope], its id) as due now, making
 	// it where there is none, and has a worker for doors look at it once the
-	// transaction is committed. What the note says stays; its Rev grows.
+	// transaction is committed. What the note says stays; its Rev grows. One that is
+	// due already may stay due since then, for whoever was to look at it.
 	Tell(ctx context.Context, r Request) error
 }
 

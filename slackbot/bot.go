@@ -55,6 +55,7 @@ type Bot struct {
 	Options
 	name    string // of this process, among others
 	client  *client
+	cards   *client // the same, for what the next process does as well
 	grammar *grammar
 	face    face
 	http    http.Handler
@@ -62,6 +63,8 @@ type Bot struct {
 	intake  *intake
 	board   socketBoard
 
+	open context.Context // ends when nothing more is to be begun
+	shut context.CancelFunc
 	life context.Context // ends when work in flight has to
 	end  context.CancelFunc
 	jobs sync.WaitGroup
@@ -105,7 +108,9 @@ func New(o Options) (*Bot, error) {
 	}
 	b.name = b.random(12)
 	b.sockets = socketAPI(o, o.People.c.url, o.People.c.http)
+	b.open, b.shut = context.WithCancel(context.Background())
 	b.life, b.end = context.WithCancel(context.Background())
+	b.cards = b.client.until(b.open.Done())
 	b.intake = newIntake(b.life, intakeOptions{Now: o.Now, Log: o.Log, Late: b.missed})
 	b.http = newHTTP(httpOptions{Secrets: o.Secrets, Intake: b.intake, Now: o.Now, Log: o.Log}, b.receive)
 	return b, nil
@@ -125,6 +130,7 @@ func (b *Bot) Run(ctx context.Context) {
 
 // close waits for what is in flight, but not for ever.
 func (b *Bot) close() {
+	b.shut()
 	b.intake.drain(graceFor, time.Second)
 	stop := time.AfterFunc(graceFor, b.end)
 	defer stop.Stop()

@@ -41,6 +41,7 @@ type client struct {
 	base   *url.URL
 	key    []byte // seals tasks
 	limits *limiter
+	waits  patience // of what nobody waits for
 	now    func() time.Time
 	log    *slog.Logger
 	told   func(Sent)
@@ -70,8 +71,15 @@ func newClient(o clientOptions) *client {
 	o.URL = strings.TrimSuffix(o.URL, "/") + "/"
 	return &client{
 		api:  slack.New(o.Token, slack.OptionAPIURL(o.URL), slack.OptionHTTPClient(&h)),
-		http: &h, url: o.URL, base: base, key: sealKey(o.Token), limits: newLimiter(o.Now), now: o.Now, log: o.Log, told: o.Observe,
+		http: &h, url: o.URL, base: base, key: sealKey(o.Token), limits: newLimiter(o.Now), waits: patient, now: o.Now, log: o.Log, told: o.Observe,
 	}
+}
+
+// until is the same client, whose messages wait for their turn no longer than that.
+func (c *client) until(closed <-chan struct{}) *client {
+	o := *c
+	o.waits.until = closed
+	return &o
 }
 
 // shortAnswers cuts what no answer of Slack's is as long as.
@@ -98,7 +106,7 @@ func (c *client) post(ctx context.Context, channel, thread string, m message) (t
 	if m.Text == "" {
 		return "", textless(method)
 	}
-	err = c.call(ctx, method, channel, patient, func(ctx context.Context) error {
+	err = c.call(ctx, method, channel, c.waits, func(ctx context.Context) error {
 		var err error
 		_, ts, err = c.api.PostMessageContext(ctx, channel, m.options(thread))
 		return wholeAnswer(err, ts != "")
@@ -120,9 +128,9 @@ func (c *client) update(ctx context.Context, channel, ts string, m message) erro
 		_, got, _, err := c.api.UpdateMessageContext(ctx, channel, ts, options...)
 		return wholeAnswer(err, got != "")
 	}
-	err := c.call(ctx, method, channel, patient, send)
+	err := c.call(ctx, method, channel, c.waits, send)
 	if reached(err) == maybeSent && ctx.Err() == nil {
-		err = c.recall(ctx, method, channel, patient, true, send)
+		err = c.recall(ctx, method, channel, c.waits, true, send)
 	}
 	return err
 }
@@ -133,7 +141,7 @@ func (c *client) ephemeral(ctx context.Context, channel, thread, user string, m 
 	if m.Text == "" {
 		return textless(method)
 	}
-	return c.call(ctx, method, channel, patient, func(ctx context.Context) error {
+	return c.call(ctx, method, channel, c.waits, func(ctx context.Context) error {
 		ts, err := c.api.PostEphemeralContext(ctx, channel, user, m.options(thread))
 		return wholeAnswer(err, ts != "")
 	})

@@ -3,6 +3,7 @@ package slackbot
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -57,8 +58,8 @@ type keeper struct {
 // too often, or from several processes at once, does no harm. It is what works
 // off the nudges of [policy.Tx.Tell].
 //
-// What has begun when the context ends is finished: a post whose answer nobody
-// reads would be posted again.
+// What has begun when the context ends, or the door closes, is finished: a post whose
+// answer nobody reads would be posted again. What waits for its turn has not begun.
 func (b *Bot) Tell(ctx context.Context, id string) (time.Duration, error) {
 	if b.ReadOnly {
 		return 0, nil
@@ -71,7 +72,9 @@ func (b *Bot) Tell(ctx context.Context, id string) (time.Duration, error) {
 		return time.Second, nil // this process is at it
 	}
 	defer b.leave(id)
-	ended, ctx := ctx.Err, context.WithoutCancel(ctx)
+	over := ctx.Err
+	ended := func() error { return errors.Join(over(), b.open.Err()) }
+	ctx = context.WithoutCancel(ctx)
 	for range 8 { // as often as there are news
 		if err := ended(); err != nil {
 			return tryAgain, err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/vpsguard/vpsguard/apiclient/vpsfake"
 	"github.com/vpsguard/vpsguard/policy"
+	"github.com/vpsguard/vpsguard/policy/policytest"
 	"github.com/vpsguard/vpsguard/slackbot/slackfake"
 )
 
@@ -307,6 +308,36 @@ func TestAStopWhileACardIsPosted(t *testing.T) {
 		w.settled(r.ID, slackfake.Ops)
 		assert.Less(t, time.Since(start), 4*time.Second, "it left no lease behind")
 		assert.Len(t, w.cards(slackfake.Ops, r.ID), 1)
+	})
+}
+
+// A stop waits for no turns: what has not begun is for the next process, at once.
+func TestAStopWhileCardsWaitForTheirTurn(t *testing.T) {
+	inBotWorld(t, func(w *botWorld) {
+		p := w.start()
+		const many = 12
+		for i := range many {
+			_, err := p.svc.Call(context.Background(), policy.Call{
+				Actor: policytest.Agent(fmt.Sprint("os:agent", i)), Operation: "restore_snapshot",
+				Arguments: json.RawMessage(`{"server":"web-server-01","snapshot_id":801,"reason":"the upgrade broke login"}`),
+			})
+			require.NoError(t, err)
+		}
+		time.Sleep(2500 * time.Millisecond) // one is posted a second
+		start := time.Now()
+		p.stop()
+		assert.Less(t, time.Since(start), time.Second)
+		shown := len(w.slack.Messages(slackfake.Ops))
+		assert.Positive(t, shown)
+		assert.Less(t, shown, many, "others waited")
+		start = time.Now()
+		w.start()
+		w.until(time.Minute, "all cards", func() bool { return len(w.waiting(policy.ToldScope(botAccount))) == 0 })
+		assert.Less(t, time.Since(start), 30*time.Second, "it left no leases behind")
+		assert.Len(t, w.slack.Messages(slackfake.Ops), many)
+		for _, m := range w.slack.Messages(slackfake.Ops) {
+			assert.NotEmpty(t, m.Buttons())
+		}
 	})
 }
 

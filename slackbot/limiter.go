@@ -38,6 +38,8 @@ var paces = map[string]pace{
 type patience struct {
 	queue time.Duration // for its turn
 	pause time.Duration // for the end of a pause that Slack asked for
+	// until, where set, ends all waiting once it is closed.
+	until <-chan struct{}
 }
 
 var (
@@ -107,7 +109,7 @@ func (l *limiter) wait(ctx context.Context, method, channel string, p patience) 
 			if p.pause > 0 && d > p.pause {
 				return refused(d, nil)
 			}
-			if err := sleepFor(ctx, d); err != nil {
+			if err := sleepUntil(ctx, p.until, d); err != nil {
 				return refused(d, err)
 			}
 			continue
@@ -117,7 +119,7 @@ func (l *limiter) wait(ctx context.Context, method, channel string, p patience) 
 			turn.CancelAt(l.now())
 			return refused(d, nil)
 		}
-		if err := sleepFor(ctx, d); err != nil {
+		if err := sleepUntil(ctx, p.until, d); err != nil {
 			turn.CancelAt(l.now())
 			return refused(d, err)
 		}
@@ -155,7 +157,12 @@ func (l *limiter) pause(method, channel string, d time.Duration) {
 }
 
 // sleepFor waits, unless the context ends first or has ended.
-func sleepFor(ctx context.Context, d time.Duration) error {
+func sleepFor(ctx context.Context, d time.Duration) error { return sleepUntil(ctx, nil, d) }
+
+var errClosing = errors.New("the door closes")
+
+// sleepUntil is sleepFor that something else may end as well.
+func sleepUntil(ctx context.Context, until <-chan struct{}, d time.Duration) error {
 	if err := ctx.Err(); err != nil || d <= 0 {
 		return err
 	}
@@ -164,6 +171,8 @@ func sleepFor(ctx context.Context, d time.Duration) error {
 	select {
 	case <-t.C:
 		return nil
+	case <-until:
+		return errClosing
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -137,7 +137,7 @@ func (k *keeper) send(ctx context.Context, st policy.Standing, p *place, buttons
 func (k *keeper) post(ctx context.Context, channel, thread string, m message) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	return k.client.post(ctx, channel, thread, m)
+	return k.cards.post(ctx, channel, thread, m)
 }
 
 // whoAmI asks Slack something that does no harm.
@@ -152,7 +152,7 @@ func (k *keeper) whoAmI(ctx context.Context) (identity, error) {
 func (k *keeper) edit(ctx context.Context, p *place, m message, now time.Time) (time.Duration, error) {
 	within, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
-	err := k.client.update(within, p.Channel, p.TS, m)
+	err := k.cards.update(within, p.Channel, p.TS, m)
 	switch {
 	case err == nil:
 		if p.Bare = false; p.Channel == k.Channel {

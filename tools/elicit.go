@@ -1,6 +1,7 @@
 package tools
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -167,4 +168,29 @@ func address(of policy.Server) string {
 		return ""
 	}
 	return fmt.Sprintf(", IP address %s", policy.Clean(of.IP, 45))
+}
+
+// replied is what a client answers to the server. An empty result is an error, since whoever
+// asked has got nothing: mcp-go v1.2.1 takes it for the answer to a ping, and lets them wait.
+func replied(body []byte) []byte {
+	var m struct {
+		ID            mcp.RequestId
+		Result, Error json.RawMessage
+	}
+	if json.Unmarshal(body, &m) != nil || m.ID.IsNil() || !empty(m.Result) || !empty(m.Error) {
+		return body
+	}
+	answer := protocolError(mcp.INTERNAL_ERROR, "the client's answer is empty")
+	answer.ID = m.ID
+	out, err := json.Marshal(answer)
+	if err != nil {
+		return body
+	}
+	return out
+}
+
+func empty(value json.RawMessage) bool {
+	var b bytes.Buffer
+	_ = json.Compact(&b, value) // it is JSON, or nothing
+	return slices.Contains([]string{"", "null", "{}", "[]"}, b.String())
 }

@@ -1,11 +1,13 @@
 package tools_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -271,6 +273,42 @@ func TestAClientThatCannotAnswerAfterAll(t *testing.T) {
 		got := formDoors[name](t, build(t, forms), u).call("restore_snapshot", restore801)
 		assert.Equal(t, "held", got.at("request", "state"), name)
 		assert.Contains(t, got.text, "declined, or no prompt was shown", name)
+	}
+}
+
+// TestAnEmptyAnswerIsNotWaitedBeyond: mcp-go v1.2.1 takes it over HTTP for the answer to a
+// ping, and delivers it to nobody.
+func TestAnEmptyAnswerIsNotWaitedBeyond(t *testing.T) {
+	url := build(t, forms).serve(t, tools.HTTPOptions{})
+	own := post(t.Context(), url, request(0, "initialize", strings.Replace(hello, `"capabilities":{}`, `"capabilities":`+canForms, 1))).header.Get("Mcp-Session-Id")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for _, result := range []string{`{}`, `null`, `[]`, `{ }`} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(request(1, "tools/call", `{"name":"restore_snapshot","arguments":`+restore801+`}`)))
+		require.NoError(t, err)
+		for k, v := range map[string]string{"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Session-Id": own} {
+			req.Header.Set(k, v)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		events := bufio.NewScanner(resp.Body)
+		var asked struct{ ID int64 }
+		for events.Scan() && asked.ID == 0 {
+			if data, ok := strings.CutPrefix(events.Text(), "data: "); ok {
+				require.NoError(t, json.Unmarshal([]byte(data), &asked), data)
+				require.Contains(t, data, "elicitation/create")
+			}
+		}
+		said := post(ctx, url, fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"result":%s}`, asked.ID, result), map[string]string{"Mcp-Session-Id": own})
+		assert.Equal(t, http.StatusAccepted, said.status, result)
+		rest := ""
+		for events.Scan() {
+			rest += events.Text()
+		}
+		require.NoError(t, events.Err(), result)
+		assert.Contains(t, rest, `"state":"held"`, result)
+		assert.Contains(t, rest, "declined, or no prompt was shown", result)
 	}
 }
 

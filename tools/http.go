@@ -152,6 +152,8 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		switch method := methodOf(body); {
+		case method == "":
+			body = replied(body)
 		case method == string(mcp.MethodNotificationCancelled) && g.stray(r.Header):
 			w.WriteHeader(http.StatusAccepted)
 			return

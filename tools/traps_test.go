@@ -45,6 +45,7 @@ var traps = []struct {
 	{"a form is shown to clients that have none, and an accept counts that came with the first call", []string{
 		"tools.TestClientsWithoutFormsAreHeldAtOnce", "tools.TestAFormIsAskedForOnEveryTransportInBothEras",
 	}},
+	{"an empty answer to a form is delivered to nobody over HTTP", []string{"tools.TestAnEmptyAnswerIsNotWaitedBeyond"}},
 	{"stopping waits for streams that only listen", []string{"tools.TestStoppingEndsSubscriptions", "tools.TestStoppingEndsStreamsThatOnlyListen"}},
 	{"there is no limit on bodies", []string{"tools.TestABodyHasItsLimits", "tools.TestABodyThatDoesNotComeIsNotWaitedFor"}},
 	{"Origin is not checked, and Host only on loopback", []string{"tools.TestOnlyKnownHostsAndOwnPagesComeIn"}},

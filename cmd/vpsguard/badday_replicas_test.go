@@ -23,8 +23,9 @@ import (
 // clockOff says how far the clock of an odd program is off.
 const clockOff = "TEST_CLOCK_OFF"
 
-// odd is the program by a clock that is off, and without Slack's limits, which
-// would make a day of a minute one of hours. slackfake has none then either.
+// odd is the program by a clock that is off, and without limits on how often Slack is
+// called, which would make a day of a minute one of hours, nor callers call. slackfake has
+// none then either.
 func odd() {
 	ctx, stop := untilSignal(context.Background())
 	defer stop()
@@ -37,7 +38,7 @@ func odd() {
 	}
 	p := &program{
 		Args: os.Args, Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Now: func() time.Time { return time.Now().Add(off) }, SlackPace: unlimited(),
+		Now: func() time.Time { return time.Now().Add(off) }, Pace: unlimited(),
 	}
 	os.Exit(p.Main(ctx)) //nolint:gocritic // nothing is left to be done
 }

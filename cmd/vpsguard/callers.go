@@ -35,7 +35,7 @@ const (
 
 // callsOf tells callers who call too often how long to wait.
 func (p *program) callsOf() func(policy.Actor) time.Duration {
-	calls := bearer.NewLimits(callsEvery, callsBurst, p.Now)
+	calls := bearer.NewLimits(callsEvery, callsBurst, p.pace())
 	return func(a policy.Actor) time.Duration { return calls.Take(a.Key()) }
 }
 

@@ -79,8 +79,9 @@ type program struct {
 	Stdout io.Writer
 	Stderr io.Writer
 	Now    func() time.Time
-	// SlackPace, where set, is the clock by which Slack's limits are kept, instead of Now.
-	SlackPace func() time.Time
+	// Pace, where set, is the clock by which it is kept how often callers may call, and how often
+	// Slack is, instead of Now.
+	Pace func() time.Time
 	// Listening, where set, is told the address that serve and sandbox listen on.
 	Listening func(address string)
 

@@ -69,7 +69,7 @@ func TestReplicasShareOneDatabase(t *testing.T) {
 		if i == 1 {
 			now = func() time.Time { return time.Now().Add(2 * time.Minute) }
 		}
-		base, log, _ := servingAt(t, now, w.env, "serve")
+		base, log, _ := servingBy(t, &program{Now: now}, w.env, "serve")
 		urls, logs = append(urls, base), append(logs, log)
 	}
 	_, held := tool(t, connected(t, urls[0]), "restore_snapshot", map[string]any{"server": "web-server-01", "snapshot_id": 801, "reason": "login is broken"})

@@ -27,18 +27,16 @@ import (
 // serving runs serve inside the test and gives its URL and what stops it.
 func serving(t *testing.T, env []string, args ...string) (url string, log *lines, stop func() int) {
 	t.Helper()
-	return servingAt(t, time.Now, env, args...)
+	return servingBy(t, &program{Now: time.Now}, env, args...)
 }
 
-// servingAt is serving by another clock.
-func servingAt(t *testing.T, now func() time.Time, env []string, args ...string) (url string, log *lines, stop func() int) {
+// servingBy is serving by other clocks, those of a program.
+func servingBy(t *testing.T, p *program, env []string, args ...string) (url string, log *lines, stop func() int) {
 	t.Helper()
 	log = &lines{}
 	address := make(chan string, 1)
-	p := &program{
-		Args: append([]string{"vpsguard"}, args...), Env: env, Stdin: strings.NewReader(""), Stdout: log, Stderr: log, Now: now,
-		Listening: func(a string) { address <- a },
-	}
+	p.Args, p.Env, p.Stdin, p.Stdout, p.Stderr = append([]string{"vpsguard"}, args...), env, strings.NewReader(""), log, log
+	p.Listening = func(a string) { address <- a }
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() { ended <- p.Main(ctx) }()

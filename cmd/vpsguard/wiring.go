@@ -70,6 +70,14 @@ func (p *program) decides(s settings) func() time.Time {
 	return p.Now
 }
 
+// pace is the clock by which limits on how often something is done are kept.
+func (p *program) pace() func() time.Time {
+	if p.Pace != nil {
+		return p.Pace
+	}
+	return p.Now
+}
+
 // openLedger opens the ledger of the settings, and makes it where there is none.
 func (p *program) openLedger(s settings, log *slog.Logger) func(context.Context) (*ledger.Ledger, error) {
 	return func(ctx context.Context) (*ledger.Ledger, error) {
@@ -93,12 +101,8 @@ func (p *program) newPeople(s settings, log *slog.Logger) *slackbot.People {
 	if !s.slack() {
 		return nil
 	}
-	pace := p.Now
-	if p.SlackPace != nil {
-		pace = p.SlackPace
-	}
 	return slackbot.NewPeople(slackbot.PeopleOptions{
-		Token: s.SlackBotToken.Reveal(), URL: s.SlackAPIURL, Approvers: s.SlackApprovers, Now: pace, Log: log,
+		Token: s.SlackBotToken.Reveal(), URL: s.SlackAPIURL, Approvers: s.SlackApprovers, Now: p.pace(), Log: log,
 		Observe: p.metrics.slack(),
 	})
 }

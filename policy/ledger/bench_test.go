@@ -134,7 +134,15 @@ func BenchmarkNotes(b *testing.B) {
 		},
 		"tell": func(b *testing.B, l *ledger.Ledger, i int) {
 			require.NoError(b, l.Change(b.Context(), func(ctx context.Context, tx policy.Tx) error {
-				return tx.Tell(ctx, policytest.Request("rq_"+strconv.Itoa(i%1000)))
+				return tx.Tell(ctx, policytest.Request("rq_"+strconv.Itoa(i)))
+			}))
+		},
+		"tell-300-that-wait": func(b *testing.B, l *ledger.Ledger, _ int) {
+			require.NoError(b, l.Change(b.Context(), func(ctx context.Context, tx policy.Tx) (err error) {
+				for n := range 300 {
+					err = errors.Join(err, tx.Tell(ctx, policytest.Request("rq_"+strconv.Itoa(n))))
+				}
+				return err
 			}))
 		},
 		"due": func(b *testing.B, l *ledger.Ledger, i int) {

@@ -17,7 +17,8 @@
 // Notes are what doors remember. Nothing is decided from them either, and they
 // are in no record: [Ledger.Verify] does not look at them, and storing one does
 // not take the audit's head. Telling doors of a request marks its note as due
-// and queues a job in a queue of its own for the doors of an account. Where no
+// and queues a job in a queue of its own for the doors of an account, unless the note
+// was due before: then its job is still to come, or a sweep finds it. Where no
 // process has a door, such jobs wait for an hour and are then removed by
 // whoever works; a door that comes later finds the notes due.
 //

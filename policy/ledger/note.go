@@ -151,10 +151,15 @@ func (c *change) Notes(ctx context.Context, scope string, due time.Time, limit i
 	return out, c.check("reading notes", err)
 }
 
+// A note that is due already stays due since then.
 const tellNote = `INSERT INTO note (scope, key, rev, due_at, doc) VALUES ($1, $2, 1, $3, '')
-	ON CONFLICT (scope, key) DO UPDATE SET rev = note.rev + 1, due_at = excluded.due_at`
+	ON CONFLICT (scope, key) DO UPDATE SET rev = note.rev + 1,
+		due_at = CASE WHEN note.due_at < excluded.due_at THEN note.due_at ELSE excluded.due_at END
+	RETURNING due_at`
 
-// Tell inserts one job for a request, however often it is told in one change.
+// Tell inserts one job for a request, however often it is told in one change; none where
+// the job of an earlier change is still to come. Where many requests are open on a server,
+// each change of one tells of all, and doors may be slow.
 func (c *change) Tell(ctx context.Context, r policy.Request) error {
 	if err := c.usable(); err != nil {
 		return err
@@ -166,8 +171,10 @@ func (c *change) Tell(ctx context.Context, r policy.Request) error {
 	if err != nil {
 		return c.check("reading the clock", err)
 	}
-	if err := c.exec(ctx, "marking a note", tellNote, policy.ToldScope(r.Account), r.ID, now.UnixMilli()); err != nil {
-		return err
+	var since int64
+	err = c.tx.QueryRow(ctx, tellNote, policy.ToldScope(r.Account), r.ID, now.UnixMilli()).Scan(&since)
+	if err != nil || since < now.UnixMilli() {
+		return c.check("marking a note", err)
 	}
 	o := &river.InsertOpts{Queue: doorsOf(r.Account), MaxAttempts: maxAttempts}
 	return c.enqueue(ctx, "queueing what doors are told", telling{Request: r.ID}, o)

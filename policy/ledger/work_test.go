@@ -260,6 +260,48 @@ func tell(t *testing.T, l *ledger.Ledger, id string) {
 	require.NoError(t, l.Change(t.Context(), func(ctx context.Context, tx policy.Tx) error { return tx.Tell(ctx, policytest.Request(id)) }))
 }
 
+// TestWhatWaitsToBeToldWaitsOnce: where many requests are open on a server, each change of one
+// tells doors of all, and Slack takes one edit in a second and a half.
+func TestWhatWaitsToBeToldWaitsOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.fresh(t)
+		l := open(t, url, time.Now)
+		scope := policy.ToldScope(policytest.Account)
+		note := func() policy.Note {
+			n, err := l.Note(t.Context(), scope, "rq_told")
+			require.NoError(t, err)
+			return n
+		}
+		tellLater := func() {
+			began, err := l.Now(t.Context())
+			for now := began; err == nil && now.Equal(began); {
+				now, err = l.Now(t.Context())
+			}
+			require.NoError(t, err)
+			tell(t, l, "rq_told")
+		}
+		tellLater()
+		first := note()
+		for range 3 {
+			tellLater()
+		}
+		assert.Equal(t, 1, on.waiting(t, url, "tell"))
+		assert.Equal(t, policy.Note{Scope: scope, Key: "rq_told", Rev: 4, DueAt: first.DueAt}, note(), "whoever has it learns of news, and it stays in its turn")
+
+		for says, due := range map[string]time.Time{"shown": {}, "somebody is at it": first.DueAt.Add(time.Hour)} {
+			waits, n := on.waiting(t, url, "tell"), note()
+			n.DueAt, n.Doc = due, says
+			_, err := l.PutNote(t.Context(), n)
+			require.NoError(t, err)
+			tellLater()
+			assert.Equal(t, waits+1, on.waiting(t, url, "tell"), says)
+			now, err := l.Now(t.Context())
+			require.NoError(t, err)
+			assert.False(t, note().DueAt.IsZero() || note().DueAt.After(now), says)
+		}
+	})
+}
+
 func TestEachHandGetsItsOwnJobs(t *testing.T) {
 	onBoth(t, func(t *testing.T, on base) {
 		url := on.fresh(t)
