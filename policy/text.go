@@ -9,7 +9,8 @@ import (
 )
 
 // Clean makes foreign text (names, descriptions, reasons, API messages) fit to
-// be shown: control, bidirectional and zero-width characters are taken out,
+// be shown: control, bidirectional and zero-width characters are taken out, and
+// marks piled upon a letter, which could draw over other lines, after the third;
 // white space becomes single spaces, and what is longer than limit code points
 // is cut with "…". It does not escape for any markup; that is the door's part.
 func Clean(s string, limit int) string {
@@ -20,7 +21,7 @@ func Clean(s string, limit int) string {
 		s = s[:8*limit+64]
 	}
 	var b strings.Builder
-	space := false
+	space, marks := false, 0
 	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
 		switch {
 		case unicode.IsSpace(r):
@@ -28,6 +29,12 @@ func Clean(s string, limit int) string {
 			continue
 		case hidden(r):
 			continue
+		case !unicode.In(r, unicode.Mn, unicode.Me):
+			marks = 0
+		case marks == mostMarks:
+			continue
+		default:
+			marks++
 		}
 		if space {
 			b.WriteByte(' ')
@@ -41,6 +48,9 @@ func Clean(s string, limit int) string {
 	}
 	return strings.TrimRight(string(out[:max(limit-1, 0)]), " ") + "…"
 }
+
+// mostMarks is how many marks a letter may bear: languages need two, rarely three.
+const mostMarks = 3
 
 // tidy tells whether a text is clean as it is: most are.
 func tidy(s string) bool {

@@ -21,6 +21,8 @@ func TestForeignText(t *testing.T) {
 		"what takes no room is taken out":             {"pro\u200bd-\u2060web", "prod-web"},
 		"fillers that draw as blanks are taken out":   {"a\u3164b\u2800c", "abc"},
 		"tags that hide words are taken out":          {"a\U000E0041\U000E0042b", "ab"},
+		"marks that draw over other lines are few":    {"a" + strings.Repeat("\u0301\u20dd", 30) + "b", "a\u0301\u20dd\u0301b"},
+		"letters keep the marks that they need":       {"Tie\u0302\u0301ng ที่", "Tie\u0302\u0301ng ที่"},
 		"broken bytes are shown as such":              {"a\xffb", "a\uFFFDb"},
 		"what is too long is cut, by letters":         {strings.Repeat("ß", 50), strings.Repeat("ß", 39) + "…"},
 		"a megabyte is not walked to show 40 letters": {strings.Repeat("x", 1<<20), strings.Repeat("x", 39) + "…"},

@@ -17,7 +17,7 @@ import (
 )
 
 // maxBody is how large a request to /mcp may be.
-const maxBody = 1 << 20
+const maxBody = 256 << 10
 
 func (p *program) serveCommand() *cobra.Command {
 	c := p.command("serve", "Serve MCP clients over HTTP at /mcp, and Slack",
@@ -67,7 +67,7 @@ func (p *program) serve(ctx context.Context) error {
 	}
 	defer st.Close(ctx)
 	st.follow(follower{st.ledger, p.metrics, st.log})
-	st.beyond = beyond
+	st.beyond = beyond || s.published()
 	st.log.InfoContext(ctx, "serving MCP", "url", "http://"+listener.Addr().String()+"/mcp")
 	if len(s.slackSecrets()) > 0 {
 		st.log.InfoContext(ctx, "serving Slack", "url", "http://"+listener.Addr().String()+"/slack/")
@@ -180,6 +180,13 @@ func (st *station) routes() http.Handler {
 		st.readyz(w, r)
 	})
 	return mux
+}
+
+// published tells whether clients elsewhere are told to come, whatever stands between: a proxy
+// that says nothing of itself looks like somebody on this host.
+func (s settings) published() bool {
+	u, err := url.Parse(s.PublicURL)
+	return s.PublicURL != "" && (err != nil || !loopback(net.JoinHostPort(u.Hostname(), "0")))
 }
 
 // forwarded are the headers by which a proxy says that it asks for somebody else. Some put their

@@ -73,11 +73,13 @@ func (p *postgres) wants() string {
 // concerns are about what a commit is worth, and who can listen on the line.
 func (p *postgres) concerns(ctx context.Context) (out []Concern, err error) {
 	var syncs, whole string
-	var encrypted, here bool
+	var encrypted, here, lags bool
 	err = p.read(ctx, func(q querier) error {
 		return q.QueryRow(ctx, `SELECT current_setting('fsync'), current_setting('full_page_writes'),
 				coalesce((SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()), false),
-				coalesce(inet_client_addr() = inet_server_addr(), true)`).Scan(&syncs, &whole, &encrypted, &here)
+				coalesce(inet_client_addr() = inet_server_addr(), true),
+				current_setting('synchronous_standby_names') = '' AND EXISTS (SELECT 1 FROM pg_stat_replication)`).
+			Scan(&syncs, &whole, &encrypted, &here, &lags)
 	})
 	if err != nil {
 		return nil, err
@@ -86,6 +88,12 @@ func (p *postgres) concerns(ctx context.Context) (out []Concern, err error) {
 		out = append(out, Concern{
 			"the database's server does not sync what it stores; after a loss of power, records of what was done may be missing",
 			"Set fsync and full_page_writes to on at the server.",
+		})
+	}
+	if lags {
+		out = append(out, Concern{
+			"a standby that takes over may lack the last records of what was done: no commit waits for it",
+			"Name it in synchronous_standby_names at the server, or never let it take over by itself.",
 		})
 	}
 	if !encrypted && !here {
