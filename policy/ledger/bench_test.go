@@ -3,7 +3,6 @@ package ledger_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -40,44 +39,8 @@ func crowded(b *testing.B) *ledger.Ledger {
 	return l
 }
 
-// hold does what the service does to hold a request: it looks for one that the
-// call repeats, for a denial and for what the actor has held, files and nudges.
-func hold(ctx context.Context, l *ledger.Ledger, r policy.Request) error {
-	return l.Change(ctx, func(ctx context.Context, tx policy.Tx) error {
-		ago := policytest.Start.Add(time.Minute)
-		for _, f := range []policy.Filter{
-			{Account: &r.Account, Actor: r.Actor.Key(), Purpose: r.Purpose, States: policy.OpenStates(), Limit: 20},
-			{Account: &r.Account, Actor: r.Actor.Key(), Purpose: r.Purpose, States: []policy.State{policy.StateDone}, EndedAfter: ago, Limit: 20},
-			{Account: &r.Account, Aim: r.Aim, States: []policy.State{policy.StateDenied}, EndedAfter: ago, Limit: 1},
-			{Account: &r.Account, Actor: r.Actor.Key(), States: []policy.State{policy.StateHeld}},
-			{Account: &r.Account, ServerID: r.Plan.Server.ID, BegunAfter: closed},
-		} {
-			if _, _, err := tx.Requests(ctx, f); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.Request(ctx, r.ID); policy.KindOf(err) != policy.NotFound {
-			return fmt.Errorf("looking for %s: %w", r.ID, err)
-		}
-		r, err := tx.Put(ctx, r, policytest.Held(r))
-		if err != nil {
-			return err
-		}
-		return tx.Nudge(ctx, r, r.ApproveBy)
-	})
-}
-
 func BenchmarkWith100000Closed(b *testing.B) {
 	l := crowded(b)
-	n := 0
-	b.Run("hold", func(b *testing.B) {
-		for b.Loop() {
-			n++
-			r := policytest.Request("rq_held" + strconv.Itoa(n))
-			r.Purpose, r.Aim, r.Actor = "purpose", "aim", policytest.Agent(strconv.Itoa(n))
-			require.NoError(b, hold(b.Context(), l, r))
-		}
-	})
 	for name, f := range map[string]policy.Filter{
 		"list":        {Limit: 21},
 		"list-done":   {States: []policy.State{policy.StateDone}, Limit: 21},
@@ -93,15 +56,6 @@ func BenchmarkWith100000Closed(b *testing.B) {
 			}
 		})
 	}
-	b.Run("verify", func(b *testing.B) {
-		var rows int64
-		for b.Loop() {
-			v, err := l.Verify(b.Context(), nil)
-			require.NoError(b, err)
-			rows += v.Records + int64(v.Requests)
-		}
-		b.ReportMetric(float64(rows)/b.Elapsed().Seconds(), "rows/s")
-	})
 }
 
 func BenchmarkChange(b *testing.B) {

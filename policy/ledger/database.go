@@ -11,7 +11,7 @@ import (
 
 // schemaVersion is the version of the tables, ours and River's together, on every
 // kind of database.
-const schemaVersion = 2
+const schemaVersion = 3
 
 // known refuses tables of a version that this program does not know.
 func known(version int) error {

@@ -20,11 +20,13 @@ var (
 	postgres1 string
 	//go:embed schema/postgres_2.sql
 	postgres2 string
+	//go:embed schema/postgres_3.sql
+	postgres3 string
 )
 
 // postgresSteps make each version of our tables from the one before, as
 // sqliteSteps do: a version has the same tables on both.
-var postgresSteps = []string{postgres1, postgres2}
+var postgresSteps = []string{postgres1, postgres2, postgres3}
 
 const (
 	// postgresMark is the comment of the table schema_version, which is a name that

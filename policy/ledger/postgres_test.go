@@ -46,7 +46,7 @@ func TestOpenRefusesADatabaseWithOneClearSentence(t *testing.T) {
 	foreign, similar, readOnly, forbidden := pgtest.Database(t), pgtest.Database(t), freshPostgres(t), pgtest.Database(t)
 	name := func(raw string) string { return raw[strings.LastIndex(raw, "/")+1:] }
 	for raw, sql := range map[string]string{
-		newer:     "UPDATE schema_version SET version = 3",
+		newer:     "UPDATE schema_version SET version = 4",
 		unmade:    "UPDATE schema_version SET version = 0",
 		foreign:   "CREATE TABLE diary (day TEXT)",
 		similar:   "CREATE TABLE schema_version (one INT, version INT); INSERT INTO schema_version VALUES (1, 2)",
@@ -73,7 +73,7 @@ func TestOpenRefusesADatabaseWithOneClearSentence(t *testing.T) {
 		{"another program's database", foreign, policy.Invalid, "it has tables of another program"},
 		{"another program's database with a table like ours", similar, policy.Invalid, "it has tables of another program"},
 		{"another encoding", with(t, latin, func(u *url.URL) { u.Path = "/latin" }), policy.Invalid, "its encoding is LATIN1"},
-		{"a newer ledger", newer, policy.Invalid, "it has version 3, of a newer vpsguard; this one knows version 2"},
+		{"a newer ledger", newer, policy.Invalid, "it has version 4, of a newer vpsguard; this one knows version 3"},
 		{"a version that never was", unmade, policy.Invalid, "it has version 0, which no vpsguard has made"},
 		{"one that is read-only", readOnly, policy.Unavailable, "the ledger's database is read-only"},
 	} {
@@ -417,6 +417,7 @@ func TestFourProcessesUpgradeADatabaseAtOnce(t *testing.T) {
 		require.NoError(t, rawPostgres(t, url).QueryRow(`SELECT string_agg(table_name || '.' || column_name || ' ' || data_type, E'\n' ORDER BY table_name, column_name)
 			FROM (SELECT table_name::text, column_name::text, data_type::text FROM information_schema.columns WHERE table_schema = 'public'
 				UNION SELECT tablename::text, indexname::text, indexdef FROM pg_indexes WHERE schemaname = 'public'
+				UNION SELECT 'function', proname, prosrc FROM pg_proc WHERE proname LIKE 'audit%'
 				UNION SELECT event_object_table::text, trigger_name::text, action_statement::text FROM information_schema.triggers) c(table_name, column_name, data_type)`).Scan(&out))
 		return out
 	}
@@ -468,4 +469,24 @@ func TestAProcessOfVersion1GoesOnOnPostgreSQL(t *testing.T) {
 	v, err := l.Verify(t.Context(), nil)
 	require.NoError(t, err)
 	assert.Equal(t, int64(1+3*3), v.Records)
+}
+
+// What a record costs does not grow with the audit, also in a session that found it empty.
+func TestARecordIsComparedWithTheLastAlone(t *testing.T) {
+	for name, database := range map[string]string{"made anew": freshPostgres(t), "upgraded": version1Postgres(t)} {
+		t.Run(name, func(t *testing.T) {
+			head, err := open(t, database, time.Now).Head(t.Context())
+			require.NoError(t, err)
+			tx, err := rawPostgres(t, database).BeginTx(t.Context(), nil)
+			require.NoError(t, err)
+			_, err = tx.Exec("INSERT INTO audit_record (seq, body, prev, hash) SELECT $1 + i, '', 'after ' || i, '' FROM generate_series(1, 1000) i", head)
+			require.NoError(t, err)
+			var read int
+			require.NoError(t, tx.QueryRow("SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'audit_record'").Scan(&read))
+			assert.Zero(t, read, "rows that were read without the index")
+			_, err = tx.Exec("INSERT INTO audit_record (seq, body, prev, hash) VALUES ($1, '', 'another', '')", head+500)
+			require.ErrorContains(t, err, "append-only")
+			require.NoError(t, tx.Rollback())
+		})
+	}
 }

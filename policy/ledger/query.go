@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -9,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"github.com/vpsguard/vpsguard/policy"
 )
@@ -35,7 +38,7 @@ func columnsOf(r policy.Request) columns {
 }
 
 // columnsIn reads a document as far as its columns go, which is quicker than to
-// read it whole.
+// read it whole. All of it has to be JSON.
 func columnsIn(doc string) (columns, error) {
 	var r struct { // fields as in [policy.Request]
 		ID      string         `json:"id"`
@@ -56,11 +59,35 @@ func columnsIn(doc string) (columns, error) {
 		DueAt   time.Time    `json:"due_at"`
 		EndedAt time.Time    `json:"ended_at"`
 	}
-	err := json.Unmarshal([]byte(doc), &r)
+	if !gjson.Valid(doc) {
+		return columns{}, internal("a stored request cannot be read")
+	}
+	err := json.Unmarshal(less(doc), &r)
 	return columnsOf(policy.Request{
 		ID: r.ID, Rev: r.Rev, Seq: r.Seq, State: r.State, Account: r.Account, Actor: r.Actor, Purpose: r.Purpose, Aim: r.Aim,
 		Plan: policy.Plan{Server: policy.Server{ID: r.Plan.Server.ID, Name: r.Plan.Server.Name}}, Begun: r.Begun, DueAt: r.DueAt, EndedAt: r.EndedAt,
 	}), err
+}
+
+// less gives a document without most of what is in no column.
+func less(doc string) []byte {
+	out := append(make([]byte, 0, 1024), '{')
+	gjson.Parse(doc).ForEach(func(key, value gjson.Result) bool {
+		raw := value.Raw
+		switch key.Str {
+		case "person", "operation", "effect", "arguments", "reason", "place", "planned", "mark", "conditions", "approvals", "denial",
+			"why", "steps", "undo", "fence", "filed_at", "approve_by", "not_before", "start_by", "lease_by":
+			return true
+		case "plan":
+			raw = `{"server":` + cmp.Or(value.Get("server").Raw, "null") + "}"
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, key.Raw...), ':'), raw...)
+		return true
+	})
+	return append(out, '}')
 }
 
 func (c *columns) values() []any {

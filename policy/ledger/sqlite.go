@@ -26,11 +26,13 @@ var (
 	sqlite1 string
 	//go:embed schema/sqlite_2.sql
 	sqlite2 string
+	//go:embed schema/sqlite_3.sql
+	sqlite3 string
 )
 
 // sqliteSteps make each version of our tables from the one before. What was
 // released is never edited: ledgers of that version exist.
-var sqliteSteps = []string{sqlite1, sqlite2}
+var sqliteSteps = []string{sqlite1, sqlite2, sqlite3}
 
 const (
 	// sqliteMark is the application_id in the file's header: "vpsg".

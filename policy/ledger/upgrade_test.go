@@ -67,7 +67,7 @@ func TestALedgerOfVersion1IsUpgraded(t *testing.T) {
 	for range 2 { // upgraded, and opened again
 		l, err := ledger.Open(t.Context(), url, ledger.Options{Now: time.Now})
 		require.NoError(t, err)
-		assert.Equal(t, 2, versionIn(t, url))
+		assert.Equal(t, 3, versionIn(t, url))
 		v, err := l.Verify(t.Context(), nil)
 		require.NoError(t, err)
 		assert.Equal(t, ledger.Verified{Records: version1Records, Head: version1Head, Requests: 3}, v, "nothing that was there has changed")
@@ -116,7 +116,7 @@ func TestFourProcessesUpgradeALedgerAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, 3+processes*childCounts, v.Requests)
 		assert.Equal(t, int64(version1Records+2*processes*childCounts), v.Records)
-		assert.Equal(t, 2, versionIn(t, url))
+		assert.Equal(t, 3, versionIn(t, url))
 	}
 }
 
@@ -167,5 +167,5 @@ func TestAnUpgradeIsWholeOrNothing(t *testing.T) {
 	assert.Equal(t, before, schema(t, url))
 	assert.Equal(t, 1, versionIn(t, url))
 	open(t, url, time.Now)
-	assert.Equal(t, 2, versionIn(t, url))
+	assert.Equal(t, 3, versionIn(t, url))
 }

@@ -2,9 +2,11 @@ package ledger_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -212,5 +214,32 @@ func TestTheAuditIsAppendOnlyInTheDatabaseToo(t *testing.T) {
 		}
 		_, err := l.Verify(t.Context(), nil)
 		require.NoError(t, err)
+	})
+}
+
+// What no column is about is read too, where everything fits together.
+func TestVerifyReadsTheWholeDocument(t *testing.T) {
+	onBoth(t, func(t *testing.T, on base) {
+		l, url := story(t, on)
+		r, err := l.Request(t.Context(), "rq_444444")
+		require.NoError(t, err)
+		whole, err := json.Marshal(r)
+		require.NoError(t, err)
+		doc := strings.Replace(string(whole), `"reason":"roll back"`, `"reason":roll back`, 1)
+		head, err := l.Records(t.Context(), 7, 1)
+		require.NoError(t, err)
+		last, err := policy.RecordBody{Event: "test.forged", Request: r.ID, Row: policy.RowHash(doc)}.Seal(8, head[0].Hash)
+		require.NoError(t, err)
+		db := on.raw(t, url)
+		for q, args := range map[string][]any{
+			"UPDATE request SET doc = $1 WHERE id = $2":                                {doc, r.ID},
+			"INSERT INTO audit_record (seq, body, prev, hash) VALUES ($1, $2, $3, $4)": {last.Seq, last.Body, last.Prev, last.Hash},
+			"UPDATE audit_head SET seq = $1, hash = $2":                                {last.Seq, last.Hash},
+		} {
+			_, err := db.Exec(q, args...)
+			require.NoError(t, err)
+		}
+		_, err = l.Verify(t.Context(), nil)
+		require.ErrorContains(t, err, "request rq_444444 cannot be read")
 	})
 }
