@@ -140,6 +140,11 @@ func (l *Ledger) fill(ctx context.Context, src tx, end head, progress func(strin
 		if _, err := dst.Exec(ctx, "UPDATE audit_head SET seq = $1, hash = $2 WHERE one = 1", end.seq, end.hash); err != nil {
 			return fmt.Errorf("setting the audit's head: %w", err)
 		}
+		if sql := l.db.filled(); sql != "" {
+			if _, err := dst.Exec(ctx, sql); err != nil {
+				return fmt.Errorf("counting what was copied: %w", err)
+			}
+		}
 		return l.shut(ctx, dst)
 	})
 	if err != nil {

@@ -55,6 +55,8 @@ type database interface {
 	reopened() string
 	// unhurried is what lets a transaction take longer than others; "" where nothing does.
 	unhurried() string
+	// filled is what a database wants to be told after much was stored at once; "" for nothing.
+	filled() string
 	// worker makes something that works on the jobs of some queues.
 	worker(queues map[string]river.QueueConfig, w *river.Workers) (runner, error)
 	// forget removes the jobs of a kind that wait in a queue since before a

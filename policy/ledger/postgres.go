@@ -77,9 +77,11 @@ type limits struct{ statement, lock, idle time.Duration }
 // session is run in each new connection. What the url says of a limit holds. A
 // commit is durable before it is answered, here and at a synchronous standby, also
 // where the server's default is another. So is a change's isolation: it waits for
-// the head and then sees what those before it have done.
+// the head and then sees what those before it have done. Plans are made for the values
+// that are asked for: one for all values, made while little was stored, was kept for a
+// session's life, and went over all that is closed.
 func (l limits) session(ctx context.Context, c *pgx.Conn) error {
-	sql := `SET timezone = 'UTC'; SET default_transaction_isolation = 'read committed'; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')`
+	sql := `SET timezone = 'UTC'; SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_custom_plan; SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') IN ('off', 'local')`
 	for name, limit := range map[string]time.Duration{
 		"statement_timeout": l.statement, "lock_timeout": l.lock, "idle_in_transaction_session_timeout": l.idle,
 	} {

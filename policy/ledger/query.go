@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -223,8 +224,23 @@ func pageSQL(f policy.Filter, limit int) (string, []any) {
 	if f.Before != 0 {
 		w.add("seq < ?", f.Before)
 	}
-	return "SELECT doc FROM request WHERE seq IN (SELECT seq FROM request" + w.text() + " ORDER BY seq DESC LIMIT " +
+	order := "seq"
+	if selective(f) {
+		order = "seq + 0"
+	}
+	return "SELECT doc FROM request WHERE seq IN (SELECT seq FROM request" + w.text() + " ORDER BY " + order + " DESC LIMIT " +
 		strconv.Itoa(limit) + ") ORDER BY seq DESC", w.args
+}
+
+// selective tells whether a filter has a term of which an index finds the few rows there
+// are. Those are sorted afterwards: PostgreSQL, which does not know how few they are, would
+// rather go through all that are closed, from the newest on, to find them in order.
+func selective(f policy.Filter) bool {
+	return f.Purpose != "" || f.Aim != "" || f.BegunAfter > 0 || !f.DueBy.IsZero() || allOpen(f.States)
+}
+
+func allOpen(states []policy.State) bool {
+	return len(states) > 0 && !slices.ContainsFunc(states, func(s policy.State) bool { return !s.Open() })
 }
 
 func countSQL(f policy.Filter) (string, []any) {
@@ -262,13 +278,11 @@ const openTerm = "state IN ('held', 'approved', 'running', 'uncertain')"
 func where(f policy.Filter) *conditions {
 	c := &conditions{}
 	if len(f.States) > 0 {
-		open := true
 		marks, args := make([]string, len(f.States)), make([]any, len(f.States))
 		for i, s := range f.States {
-			open = open && s.Open()
 			marks[i], args[i] = "?", string(s)
 		}
-		if open {
+		if allOpen(f.States) {
 			c.add(openTerm)
 		}
 		c.add("state IN ("+strings.Join(marks, ", ")+")", args...)

@@ -222,6 +222,8 @@ func (s *sqlite) forget(ctx context.Context, queue, kind string, before time.Tim
 
 func (s *sqlite) unhurried() string { return "" }
 
+func (s *sqlite) filled() string { return "" }
+
 func (s *sqlite) moved() string {
 	out := ""
 	for _, on := range []string{"UPDATE ON audit_head", "INSERT ON audit_record", "INSERT ON note", "UPDATE ON note", "DELETE ON note"} {
