@@ -280,7 +280,11 @@ func noSecretIsTold(t *testing.T, format string, use func(*testing.T, *world)) {
 	}
 	// All of it was there to be told.
 	require.Greater(t, n, 100, "response URLs")
-	assert.Contains(t, told["ledger.db"]+told["ledger.db-wal"]+audit, "request.held")
+	stored := told["ledger.db"] + told["ledger.db-wal"]
+	if len(files) == 0 { // PostgreSQL's own files are not looked at
+		stored = audit
+	}
+	assert.Contains(t, stored, "request.held")
 	assert.Contains(t, told["what MCP answers"], "[token]")
 	assert.Contains(t, told["what commands print"], "[token]")
 	assert.Contains(t, told["the log"], "[token]")
