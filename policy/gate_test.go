@@ -96,13 +96,50 @@ func TestPassphraseGuesses(t *testing.T) {
 		says(t, err, policy.Forbidden, "wrong")
 	}
 	_, err := s.Decide(context.Background(), r.ID, yes(r, ada))
-	says(t, err, policy.Forbidden, "no more guesses")
+	says(t, err, policy.Forbidden, "5 guesses at the passphrase were wrong", "no more are taken until")
 	h.clock.Advance(10 * time.Minute)
 	h.approve(s, r, ada)
 
 	says(t, s.SetPassphrase(context.Background(), ada, "wrong", "another one"), policy.Forbidden)
 	says(t, s.SetPassphrase(context.Background(), ada, passwords, "short"), policy.Invalid, "8 characters")
 	require.NoError(t, s.SetPassphrase(context.Background(), ada, passwords, "another one"))
+}
+
+// breaksOff matches passphrases as another one does; a call that got so far is over then.
+type breaksOff struct {
+	policy.PassphraseHash
+	end context.CancelFunc
+}
+
+func (b breaksOff) Matches(hash, passphrase string) bool {
+	b.end()
+	return b.PassphraseHash.Matches(hash, passphrase)
+}
+
+// TestARightPassphraseClearsGuesses: whoever knows it is not locked out by what broke
+// off, or by slips of before.
+func TestARightPassphraseClearsGuesses(t *testing.T) {
+	h := newHouse(t)
+	s := h.service()
+	for range 3 {
+		r := h.file(s, agent, "restore_snapshot", restore801)
+		wrong := yes(r, ada)
+		wrong.Secret = "guess"
+		for range 2 {
+			_, err := s.Decide(context.Background(), r.ID, wrong)
+			says(t, err, policy.Forbidden, "the passphrase is wrong")
+		}
+		for range 2 { // right, and nobody heard of it
+			ctx, cancel := context.WithCancel(context.Background())
+			broken := h.service(func(c *policy.Config) { c.Passphrase = breaksOff{c.Passphrase, cancel} })
+			_, err := broken.Decide(ctx, r.ID, yes(r, ada))
+			require.Error(t, err)
+			require.Equal(t, policy.StateHeld, h.get(r.ID).State)
+		}
+		h.approve(s, r, ada)
+		_, err := s.Cancel(context.Background(), r.ID, ada)
+		require.NoError(t, err)
+	}
 }
 
 func TestThereIsNoFloorToGoBelow(t *testing.T) {

@@ -14,6 +14,7 @@ const (
 	guessesWithin     = 10 * time.Minute
 )
 
+// guesses are those of which none was right since, that is known.
 type guesses struct {
 	Wrong int       `json:"wrong"`
 	Since time.Time `json:"since"`
@@ -58,7 +59,8 @@ func (s *Service) SetPassphrase(ctx context.Context, by Actor, old, passphrase s
 }
 
 // checkPassphrase takes a few wrong guesses within ten minutes, each recorded,
-// and then none at all until they are over.
+// and then none at all until they are over. A right one clears those before it: some
+// of them may have been right too, and the ledger was away before that was recorded.
 func (s *Service) checkPassphrase(ctx context.Context, by Actor, secret string) error {
 	hash, err := s.Ledger.Setting(ctx, settingPassphrase)
 	if err != nil {
@@ -69,16 +71,17 @@ func (s *Service) checkPassphrase(ctx context.Context, by Actor, secret string) 
 			WithHint("Somebody at the host's terminal sets one first.")
 	}
 	// The guess is counted before it is checked, so that many at once count too.
-	if err := s.guess(ctx, by, 1); err != nil {
+	if err := s.guess(ctx, by, EventPassphraseAsked); err != nil {
 		return err
 	}
 	if !s.Passphrase.Matches(hash, secret) {
 		return Errorf(Forbidden, "the passphrase is wrong; nothing was decided")
 	}
-	return s.guess(ctx, by, -1)
+	return s.guess(ctx, by, EventPassphraseRight)
 }
 
-func (s *Service) guess(ctx context.Context, by Actor, n int) error {
+// guess records that somebody guesses, or that they were right.
+func (s *Service) guess(ctx context.Context, by Actor, event Event) error {
 	return s.Ledger.Change(ctx, func(ctx context.Context, tx Tx) error {
 		now, err := tx.Now(ctx)
 		if err != nil {
@@ -92,18 +95,18 @@ func (s *Service) guess(ctx context.Context, by Actor, n int) error {
 		if json.Unmarshal([]byte(raw), &g) != nil || now.Sub(g.Since) >= guessesWithin {
 			g = guesses{Since: now}
 		}
-		if n > 0 && g.Wrong >= mostGuesses {
-			return Errorf(Forbidden, "the passphrase was wrong %d times; no more guesses are taken until %s",
+		switch {
+		case event == EventPassphraseRight:
+			g.Wrong = 0
+		case g.Wrong >= mostGuesses:
+			return Errorf(Forbidden, "%d guesses at the passphrase were wrong, or broke off before that was known; no more are taken until %s",
 				g.Wrong, Stamp(g.Since.Add(guessesWithin)))
+		default:
+			g.Wrong++
 		}
-		g.Wrong = max(g.Wrong+n, 0)
 		out, err := json.Marshal(g)
 		if err != nil {
 			return err
-		}
-		event := EventPassphraseAsked
-		if n < 0 {
-			event = EventPassphraseRight
 		}
 		return tx.PutSetting(ctx, settingGuesses, string(out), RecordBody{Event: event, By: by})
 	})

@@ -80,7 +80,7 @@ var dayFaults = []dayFault{
 	{vpsfake.HangActed, true, 0.02, vpsfake.Fault{}},
 }
 
-// newHarbour makes a VPS.org with ten servers. A create takes a moment, and a restore
+// newHarbour makes a VPS.org with servers. A create takes a moment, and a restore
 // lasts until the ledger says that it was seen.
 func newHarbour(d *badDay) *harbour {
 	h := &harbour{
@@ -93,7 +93,7 @@ func newHarbour(d *badDay) *harbour {
 	api := httptest.NewServer(d.fake)
 	d.t.Cleanup(api.Close)
 	h.url = api.URL + vpsfake.BasePath
-	for id := int64(20001); id <= 20010; id++ {
+	for id := int64(20001); id <= int64(20000+d.plan.share(10, 250)); id++ {
 		h.servers, h.names[id] = append(h.servers, id), fmt.Sprintf("srv-%02d", id%100)
 		d.fake.AddServer(id, h.names[id])
 		for range 2 {

@@ -19,9 +19,9 @@ func (d *badDay) asks(ctx context.Context, who int) {
 	dice := d.dice("asks", uint64(who))
 	for n := 1; pause(ctx, time.Duration(dice.IntN(100))*time.Millisecond); n++ {
 		d.mu.Lock()
-		open, slow := len(d.open), time.Now().Before(d.slow)
+		open := len(d.open)
 		d.mu.Unlock()
-		if open >= 30 {
+		if open >= d.plan.share(30, 125) {
 			continue
 		}
 		w := d.wish(dice, fmt.Sprintf("job %d.%d", who, n))
@@ -29,7 +29,7 @@ func (d *badDay) asks(ctx context.Context, who int) {
 		if dice.IntN(10) == 0 {
 			times = 2 // as somebody does who got no answer
 		}
-		program := !slow && dice.IntN(4) == 0
+		program := dice.IntN(4) == 0
 		person := d.askers[dice.IntN(len(d.askers))]
 		if dice.IntN(5) == 0 {
 			person = d.approvers[dice.IntN(len(d.approvers))] // who may agree to what they asked for
@@ -96,28 +96,24 @@ func (d *badDay) wish(dice *rand.Rand, job string) wish {
 
 // program asks as a program does, follows what was held, and withdraws some of it.
 func (d *badDay) program(ctx context.Context, dice *rand.Rand, w wish) {
-	a, err := d.tool(ctx, dice, w.operation, w.args)
+	who := d.programs[dice.IntN(len(d.programs))]
+	a, err := d.tool(ctx, dice, who, w.operation, w.args)
 	switch {
 	case err != nil:
 		return
 	case a.Error != nil:
 		d.count("programs: refused, %s", a.Error.Kind)
-		if strings.Contains(a.Error.Message, "that is the most") {
-			d.mu.Lock()
-			d.slow = time.Now().Add(time.Minute)
-			d.mu.Unlock()
-		}
 		return
 	case a.Request.ID == "":
 		return
 	}
 	if dice.IntN(6) == 0 {
-		if a, err = d.tool(ctx, dice, "cancel_request", map[string]any{"request_id": a.Request.ID}); err == nil {
+		if a, err = d.tool(ctx, dice, who, "cancel_request", map[string]any{"request_id": a.Request.ID}); err == nil {
 			d.count("programs: withdrawn, refused %v", a.Error != nil)
 		}
 		return
 	}
-	_, _ = d.tool(ctx, dice, "get_request", map[string]any{"request_id": a.Request.ID, "wait_seconds": 1 + dice.IntN(2)})
+	_, _ = d.tool(ctx, dice, who, "get_request", map[string]any{"request_id": a.Request.ID, "wait_seconds": 1 + dice.IntN(2)})
 }
 
 // What people are sent to do.
@@ -301,7 +297,7 @@ var cardOf = regexp.MustCompile(`Request: (rq_[a-z0-9]{6})`)
 
 // card finds the card of a request that has a button.
 func (d *badDay) card(id, button string) (slackfake.Message, bool) {
-	for _, m := range slices.Backward(d.cardsOf()[id]) {
+	for _, m := range slices.Backward(d.cardsOf(id)) {
 		if slices.ContainsFunc(m.Buttons(), func(b slackfake.Button) bool { return strings.HasPrefix(b.Text, button) }) {
 			return m, true
 		}
@@ -309,27 +305,26 @@ func (d *badDay) card(id, button string) (slackfake.Message, bool) {
 	return slackfake.Message{}, false
 }
 
-// cardsOf gives all cards by their requests.
-func (d *badDay) cardsOf() map[string][]slackfake.Message {
-	out := map[string][]slackfake.Message{}
-	for _, m := range d.slack.Messages(slackfake.Ops) {
-		if m.From != slackfake.Bot {
-			continue
-		}
-		d.mu.Lock()
-		id, known := d.cards[m.TS]
-		d.mu.Unlock()
-		if !known {
-			if found := cardOf.FindStringSubmatch(m.String()); found != nil {
-				id = found[1]
-			}
-			d.mu.Lock()
-			d.cards[m.TS] = id
-			d.mu.Unlock()
-		}
-		out[id] = append(out[id], m)
+// cardsOf gives the cards of a request.
+func (d *badDay) cardsOf(id string) []slackfake.Message {
+	d.mu.Lock()
+	last := d.last
+	d.mu.Unlock()
+	fresh := d.slack.Find(slackfake.Ops, func(m *slackfake.Message) bool { return m.TS > last && m.From == slackfake.Bot })
+	says := make([]string, len(fresh))
+	for i, m := range fresh { // Slack's lock comes before ours: its faults are counted under it
+		says[i] = m.String()
 	}
-	return out
+	d.mu.Lock()
+	for i, m := range fresh {
+		if found := cardOf.FindStringSubmatch(says[i]); found != nil && m.TS > d.last {
+			d.cards[found[1]] = append(d.cards[found[1]], m.TS)
+		}
+		d.last = max(d.last, m.TS)
+	}
+	all := slices.Clone(d.cards[id])
+	d.mu.Unlock()
+	return d.slack.Find(slackfake.Ops, func(m *slackfake.Message) bool { return slices.Contains(all, m.TS) })
 }
 
 // slackFaults are those of a bad day, and how likely they are.

@@ -20,13 +20,14 @@ func TestABadDayOfThreeReplicasOnPostgreSQL(t *testing.T) {
 	w := newWorld(t, vpsfake.Options{})
 	n := dayRequests(t, 20)
 	w.badDay(t, dayPlan{
-		requests: n, replicas: 3, kills: n / 5, every: 1500 * time.Millisecond, late: 2 * time.Minute, database: onPostgres(t, 3),
+		requests: n, replicas: 3, kills: min(n/5, 60+n/20), every: calm(n, 1500*time.Millisecond), late: 2 * time.Minute,
+		database: onPostgres(t, 3, calm(n, 5*time.Second)),
 	})
 }
 
 // onPostgres is a server of the test's own, which every replica reaches over a line
 // that can be cut.
-func onPostgres(t *testing.T, replicas int) database {
+func onPostgres(t *testing.T, replicas int, harmed time.Duration) database {
 	t.Helper()
 	server := pgtest.Start(t)
 	direct := server.Database(t)
@@ -35,7 +36,7 @@ func onPostgres(t *testing.T, replicas int) database {
 		lines[i] = newCable(t, server.Address())
 	}
 	return database{
-		url: direct, harmed: 5 * time.Second,
+		url: direct, harmed: harmed,
 		of: func(i int) string {
 			u, err := url.Parse(direct)
 			require.NoError(t, err)

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -16,8 +12,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
 // clockOff says how far the clock of an odd program is off.
@@ -164,104 +158,19 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// greet opens the one session of the programs, at the first replica.
-func (d *badDay) greet() {
-	resp, err := mcpPost(d.t.Context(), d.replicas[0].address(), "", `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"bad-day","version":"1"}}}`, "")
-	require.NoError(d.t, err)
-	defer func() { _ = resp.Body.Close() }()
-	require.Equal(d.t, http.StatusOK, resp.StatusCode)
-	d.session = resp.Header.Get("Mcp-Session-Id")
-}
-
-// mcpPost sends a frame, in the session that a client of before 2026-07-28 has.
-func mcpPost(ctx context.Context, url, session, body, tool string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/mcp", strings.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json, text/event-stream")
-	if session == "" && tool != "" {
-		req.Header.Set("Mcp-Protocol-Version", modernMCP)
-		req.Header.Set("Mcp-Method", "tools/call")
-		req.Header.Set("Mcp-Name", tool)
-		return http.DefaultClient.Do(req)
-	}
-	req.Header.Set("Mcp-Protocol-Version", "2025-06-18")
-	if session != "" {
-		req.Header.Set("Mcp-Session-Id", session)
-	}
-	return http.DefaultClient.Do(req)
-}
-
-const modernMCP = "2026-07-28"
-
-// toolAnswer is what a tool says.
-type toolAnswer struct {
-	Request struct {
-		ID    string `json:"id"`
-		State string `json:"state"`
-	} `json:"request"`
-	Error *struct {
-		Kind    string `json:"kind"`
-		Message string `json:"message"`
-	} `json:"error"`
-}
-
-// callTool calls a tool of one server: as a client of 2025-06-18 where there is a
-// session, otherwise as one of 2026-07-28, which has none.
-func callTool(ctx context.Context, url, session, name string, args map[string]any) (a toolAnswer, err error) {
-	params := map[string]any{"name": name, "arguments": args}
-	if session == "" {
-		params["_meta"] = map[string]any{
-			"io.modelcontextprotocol/protocolVersion": modernMCP, "io.modelcontextprotocol/clientCapabilities": map[string]any{},
-			"io.modelcontextprotocol/clientInfo": map[string]any{"name": "bad-day", "version": "1"},
-		}
-	}
-	raw, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
-	if err != nil {
-		return a, err
-	}
-	resp, err := mcpPost(ctx, url, session, string(raw), name)
-	if err != nil {
-		return a, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return a, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return a, fmt.Errorf("status %d: %s", resp.StatusCode, body)
-	}
-	if _, data, ok := bytes.Cut(body, []byte("data: ")); ok { // as an event
-		body, _, _ = bytes.Cut(data, []byte("\n"))
-	}
-	var frame struct {
-		Result struct {
-			Structured toolAnswer `json:"structuredContent"`
-		} `json:"result"`
-		Error json.RawMessage `json:"error"`
-	}
-	if err := json.Unmarshal(body, &frame); err != nil {
-		return a, err
-	}
-	if frame.Error != nil {
-		return a, fmt.Errorf("error: %s", frame.Error)
-	}
-	return frame.Result.Structured, nil
-}
-
 var errNobodyServes = errors.New("no replica serves")
 
-// tool calls a tool of any replica, and goes to another where that one does not
+// tool has a program call a tool of any replica, and of another where that one does not
 // answer, as a client behind a load balancer does.
-func (d *badDay) tool(ctx context.Context, dice *rand.Rand, name string, args map[string]any) (a toolAnswer, err error) {
+func (d *badDay) tool(ctx context.Context, dice *rand.Rand, who rawClient, name string, args map[string]any) (a toolAnswer, err error) {
 	for range 5 {
 		err = errNobodyServes
 		if url := d.replicas[dice.IntN(len(d.replicas))].now(); url != "" {
+			if dice.IntN(2) == 0 {
+				who.session = ""
+			}
 			within, cancel := context.WithTimeout(ctx, 10*time.Second)
-			a, err = callTool(within, url, []string{d.session, ""}[dice.IntN(2)], name, args)
+			a, err = who.call(within, url, name, args)
 			cancel()
 			if err == nil {
 				d.count("programs: answered")

@@ -332,13 +332,12 @@ func (d *badDay) cardsAgree(b *dayBook) {
 	for time.Since(begun) < 90*time.Second && len(wrong) > 0 {
 		time.Sleep(dayPoll)
 		wrong = nil
-		cards := d.cardsOf()
 		for id, r := range b.requests {
 			if !r.Told() {
 				continue
 			}
-			right, pressed := 0, 0
-			for _, m := range cards[id] {
+			cards, right, pressed := d.cardsOf(id), 0, 0
+			for _, m := range cards {
 				says := strings.HasPrefix(m.Text, strings.ToUpper(string(r.State)))
 				if says {
 					right++
@@ -347,11 +346,11 @@ func (d *badDay) cardsAgree(b *dayBook) {
 					pressed++
 				}
 				if !says && len(m.Buttons()) > 0 || pressed > 1 {
-					wrong = append(wrong, fmt.Sprintf("%s has a card too many that can be pressed: %s", r, d.cardStory(r, cards[id])))
+					wrong = append(wrong, fmt.Sprintf("%s has a card too many that can be pressed: %s", r, d.cardStory(r, cards)))
 				}
 			}
 			if right == 0 {
-				wrong = append(wrong, fmt.Sprintf("%s has no card that says so: %s", r, d.cardStory(r, cards[id])))
+				wrong = append(wrong, fmt.Sprintf("%s has no card that says so: %s", r, d.cardStory(r, cards)))
 			}
 		}
 	}

@@ -48,7 +48,7 @@ func fill(t *testing.T, dir string) (plug string) {
 func reads(t *testing.T, url, session string, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		a, err := callTool(t.Context(), url, session, name, map[string]any{})
+		a, err := rawClient{session: session}.call(t.Context(), url, name, map[string]any{})
 		require.NoError(t, err)
 		assert.Nil(t, a.Error, name)
 	}
@@ -69,7 +69,7 @@ func TestAFullDiskIsToldAtEveryDoorAndHeals(t *testing.T) {
 	plug := fill(t, dir)
 	full := "the ledger's disk is full; nothing was changed"
 	create := func(n int) toolAnswer {
-		a, err := callTool(t.Context(), url, "", "create_backup", map[string]any{"server": "web-server-01", "description": fmt.Sprint("n ", n)})
+		a, err := rawClient{}.call(t.Context(), url, "create_backup", map[string]any{"server": "web-server-01", "description": fmt.Sprint("n ", n)})
 		require.NoError(t, err)
 		return a
 	}
@@ -80,11 +80,11 @@ func TestAFullDiskIsToldAtEveryDoorAndHeals(t *testing.T) {
 	}
 	require.NotNil(t, a.Error, "%d were taken", taken)
 	assert.Equal(t, full, a.Error.Message)
-	a, err := callTool(t.Context(), url, "", "cancel_request", map[string]any{"request_id": id})
+	a, err := rawClient{}.call(t.Context(), url, "cancel_request", map[string]any{"request_id": id})
 	require.NoError(t, err)
 	require.NotNil(t, a.Error)
 	reads(t, url, "", "list_servers", "list_snapshots", "list_backups", "list_requests")
-	a, err = callTool(t.Context(), url, "", "get_request", map[string]any{"request_id": id})
+	a, err = rawClient{}.call(t.Context(), url, "get_request", map[string]any{"request_id": id})
 	require.NoError(t, err)
 	assert.Equal(t, "held", a.Request.State)
 	status, says := ready() // what it writes is small, and may have found room once more
@@ -133,7 +133,7 @@ func TestAReadOnlyDiskIsToldAtEveryDoor(t *testing.T) {
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	assert.Contains(t, says, "cannot be opened to be written")
 	// Who may call over HTTP is in the ledger, so that nobody is let in unknown.
-	_, err := callTool(t.Context(), url, "", "create_backup", map[string]any{"server": "web-server-01"})
+	_, err := rawClient{}.call(t.Context(), url, "create_backup", map[string]any{"server": "web-server-01"})
 	assert.ErrorContains(t, err, "cannot be opened to be written")
 	require.True(t, f.User(slackfake.Edsger).Slash(slackfake.Ops, "/vps", "server list").Wait().Acked)
 	watch(t, f, r.log, "what only reads goes on", func() bool {

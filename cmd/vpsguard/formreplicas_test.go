@@ -59,7 +59,7 @@ func TestReplicasThatStartAtOnceSealWithOneKey(t *testing.T) {
 		}
 		planning := func() int { return w.fake.Reads("/snapshots/") + w.fake.Reads("/backups/") }
 		for i := range asked { // by a client that shows none
-			a, err := callTool(t.Context(), replicas[i].address(), "", asked[i].tool, asked[i].args)
+			a, err := rawClient{}.call(t.Context(), replicas[i].address(), asked[i].tool, asked[i].args)
 			require.NoError(t, err)
 			require.Equal(t, string(policy.StateHeld), a.Request.State, "%+v", a.Error)
 			asked[i].id = a.Request.ID

@@ -54,11 +54,10 @@ func (w *world) replicas(t *testing.T, n int) (all []*replica) {
 func TestReplicasTakeAnyCall(t *testing.T) {
 	t.Parallel()
 	onEach(t, func(t *testing.T, w *world) {
-		d := &badDay{t: t, replicas: w.replicas(t, 3)}
-		d.greet()
+		replicas := w.replicas(t, 3)
+		session := rawClient{}.greet(t, replicas[0].address())
 		call := func(i int, name string, args map[string]any) toolAnswer {
-			session := []string{d.session, ""}[i%2]
-			a, err := callTool(t.Context(), d.replicas[i%3].address(), session, name, args)
+			a, err := []rawClient{session, {}}[i%2].call(t.Context(), replicas[i%3].address(), name, args)
 			if assert.NoError(t, err) && a.Error != nil {
 				t.Errorf("%s: %+v", name, a.Error)
 			}

@@ -44,7 +44,13 @@ type Message struct {
 // Messages returns what stands in a channel, oldest first, without replies in threads
 // but for those that were broadcast.
 func (f *Fake) Messages(channel string) []Message {
-	return f.find(func(m *Message) bool { return m.Channel == channel && (m.Parent == "" || m.Broadcast) })
+	return f.Find(channel, func(*Message) bool { return true })
+}
+
+// Find returns those of [Fake.Messages] that match. It is for long runs, in which
+// copying all of them takes too long; match is called under the fake's lock.
+func (f *Fake) Find(channel string, match func(*Message) bool) []Message {
+	return f.find(func(m *Message) bool { return m.Channel == channel && (m.Parent == "" || m.Broadcast) && match(m) })
 }
 
 // Thread returns a message and the replies to it, oldest first.
