@@ -36,10 +36,11 @@ type change struct {
 // begin takes the head's row, which makes changes serial on every database.
 func (c *change) begin(ctx context.Context) error {
 	const q = "SELECT seq, hash, coalesce((SELECT value FROM setting WHERE name = '" + settingMoved + "'), '')," +
-		" coalesce((SELECT hash FROM audit_record WHERE seq = $1), '') FROM audit_head WHERE one = 1"
+		" coalesce((SELECT hash FROM audit_record WHERE seq = $1), ''), (SELECT oldest FROM schema_version WHERE one = 1) FROM audit_head WHERE one = 1"
 	var moved, hash string
+	var oldest int
 	last := c.l.lastSeen()
-	err := c.tx.QueryRow(ctx, q+c.l.db.forUpdate(), last.seq).Scan(&c.head.seq, &c.head.hash, &moved, &hash)
+	err := c.tx.QueryRow(ctx, q+c.l.db.forUpdate(), last.seq).Scan(&c.head.seq, &c.head.hash, &moved, &hash, &oldest)
 	switch {
 	case err != nil:
 		return fmt.Errorf("taking the audit's head: %w", err)
@@ -47,6 +48,8 @@ func (c *change) begin(ctx context.Context) error {
 		return errBehind(last)
 	case moved != "" && !c.reopens:
 		return errMoved(moved)
+	case oldest > schemaVersion:
+		return errTooOld(oldest)
 	}
 	c.l.see(c.head)
 	c.begun = c.head

@@ -33,13 +33,37 @@ func errMoved(to string) error {
 		WithHint("Set VPSGUARD_DATABASE to where it is now, and start the program again.")
 }
 
-// inUse fails where the ledger was moved.
+// inUse fails where the ledger was moved, or is not for this program any more.
 func inUse(ctx context.Context, q querier) error {
 	to, err := readSetting(ctx, q, settingMoved)
-	if err == nil && to != "" {
-		err = errMoved(to)
+	switch {
+	case err != nil:
+		return err
+	case to != "":
+		return errMoved(to)
 	}
-	return err
+	var oldest int
+	if err := q.QueryRow(ctx, "SELECT oldest FROM schema_version WHERE one = 1").Scan(&oldest); err != nil {
+		return fmt.Errorf("reading whom its version lets use it: %w", err)
+	}
+	if oldest > schemaVersion {
+		return errTooOld(oldest)
+	}
+	return nil
+}
+
+// ofThisProgram keeps the tables as they are, and fails where they have more than this
+// program knows, which it could not copy. The head is taken before, as everywhere.
+func (l *Ledger) ofThisProgram(ctx context.Context, t tx) error {
+	var version int
+	if err := t.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1"+l.db.forUpdate()).Scan(&version); err != nil {
+		return fmt.Errorf("reading the version: %w", err)
+	}
+	if version != schemaVersion {
+		return policy.Errorf(policy.Conflict, "the ledger %s has version %d; this vpsguard copies version %d; nothing was changed", l.path, version, schemaVersion).
+			WithHint("Use the newest vpsguard for this.")
+	}
+	return nil
 }
 
 // Copy moves a ledger to an empty one: requests, audit, settings and notes, in the
@@ -97,6 +121,9 @@ func (c *change) close(ctx context.Context, to string, by policy.Actor) error {
 	if err := c.begin(ctx); err != nil {
 		return err
 	}
+	if err := c.l.ofThisProgram(ctx, c.tx); err != nil {
+		return err
+	}
 	now, err := c.Now(ctx)
 	if err != nil {
 		return err
@@ -128,6 +155,9 @@ func (l *Ledger) fill(ctx context.Context, src tx, end head, progress func(strin
 		var h head
 		if err := dst.QueryRow(ctx, "SELECT seq, hash FROM audit_head WHERE one = 1"+l.db.forUpdate()).Scan(&h.seq, &h.hash); err != nil {
 			return fmt.Errorf("taking the audit's head: %w", err)
+		}
+		if err := l.ofThisProgram(ctx, dst); err != nil {
+			return err
 		}
 		if err := l.empty(ctx, dst, h); err != nil {
 			return err

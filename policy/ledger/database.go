@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -11,18 +12,35 @@ import (
 
 // schemaVersion is the version of the tables, ours and River's together, on every
 // kind of database.
-const schemaVersion = 3
+const schemaVersion = 4
 
-// known refuses tables of a version that this program does not know.
-func known(version int) error {
-	switch {
-	case version > schemaVersion:
-		return policy.Errorf(policy.Invalid, "it has version %d, of a newer vpsguard; this one knows version %d", version, schemaVersion).
-			WithHint("Use the newer vpsguard for this ledger.")
-	case version < 1:
-		return policy.Errorf(policy.Invalid, "it has version %d, which no vpsguard has made", version).WithHint("Name another ledger.")
+// known gives the version of a ledger's tables, and refuses those of one that this
+// program does not know, but for newer ones that let it.
+func known(ctx context.Context, q querier) (version int, err error) {
+	if err := q.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
+		return 0, fmt.Errorf("reading the version: %w", err)
 	}
-	return nil
+	oldest := 0
+	if version > schemaVersion {
+		if err := q.QueryRow(ctx, "SELECT oldest FROM schema_version WHERE one = 1").Scan(&oldest); err != nil {
+			return 0, fmt.Errorf("reading whom the version lets use it: %w", err)
+		}
+	}
+	switch {
+	case oldest > schemaVersion:
+		return version, policy.Errorf(policy.Invalid, "it has version %d, of a newer vpsguard, which takes one that knows version %d; this one knows version %d",
+			version, oldest, schemaVersion).WithHint("Use the newer vpsguard for this ledger.")
+	case version < 1:
+		return version, policy.Errorf(policy.Invalid, "it has version %d, which no vpsguard has made", version).WithHint("Name another ledger.")
+	}
+	return version, nil
+}
+
+// errTooOld is what whoever changes a ledger is told that a newer program has made
+// into one that this one would do harm to.
+func errTooOld(oldest int) error {
+	return policy.Errorf(policy.Unavailable, "a newer vpsguard has upgraded the ledger, to tables that take version %d; this one knows version %d; nothing was changed",
+		oldest, schemaVersion).WithHint("Start the newer vpsguard here too.")
 }
 
 // database is what the ledger needs of a kind of database. The SQL is written

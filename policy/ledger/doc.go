@@ -28,10 +28,16 @@
 // before. A version has the same tables on both kinds of database. Opening a ledger
 // of an older version upgrades it, in one transaction, while others may be opening
 // it too; there is no way back but a copy of it. (On PostgreSQL the queue's tables
-// cannot be made in the same transaction. Who finds ours alone makes them.) A program refuses a ledger of a newer version than it knows. One that
-// had the ledger open before the upgrade works on; but doors are not told of
-// what version 1 changes, and it drops what it does not know of a request, such
-// as its place.
+// cannot be made in the same transaction. Who finds ours alone makes them.)
+//
+// Programs of several versions run side by side, and may be started and ended, while
+// one replaces the other: the tables name the oldest version of a program that may
+// use them. Each file under schema says so: it leaves that as it is where the programs
+// before can work with what it makes, and otherwise raises it to its own. Then older
+// programs do not open the ledger, and in those that have it open the next change
+// fails, with the advice to start the newer one. A program drops what it does not
+// know of a request; so whatever a request has to keep raises it too. (Programs that
+// know no version after 3 do not look, and refuse all newer ones.)
 //
 // # When things fail
 //

@@ -47,7 +47,7 @@ func TestOpenRefusesWithOneClearSentence(t *testing.T) {
 	_, err := raw(t, foreign).Exec("CREATE TABLE diary (day TEXT)")
 	require.NoError(t, err)
 	newer := fresh(t)
-	_, err = raw(t, newer).Exec("UPDATE schema_version SET version = 4")
+	_, err = raw(t, newer).Exec("UPDATE schema_version SET version = 6, oldest = 5")
 	require.NoError(t, err)
 	unmade := fresh(t)
 	_, err = raw(t, unmade).Exec("UPDATE schema_version SET version = 0")
@@ -77,7 +77,7 @@ func TestOpenRefusesWithOneClearSentence(t *testing.T) {
 		{"below a file", "sqlite:" + text + "/x/ledger.db", policy.Unavailable, "a part of its path is not a folder"},
 		{"a text", "sqlite:" + text, policy.Invalid, "a file of another kind"},
 		{"another program's database", foreign, policy.Invalid, "an SQLite database of another program"},
-		{"a newer ledger", newer, policy.Invalid, "it has version 4, of a newer vpsguard; this one knows version 3"},
+		{"a newer ledger", newer, policy.Invalid, "it has version 6, of a newer vpsguard, which takes one that knows version 5; this one knows version 4"},
 		{"a version that never was", unmade, policy.Invalid, "it has version 0, which no vpsguard has made"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -22,11 +22,13 @@ var (
 	postgres2 string
 	//go:embed schema/postgres_3.sql
 	postgres3 string
+	//go:embed schema/postgres_4.sql
+	postgres4 string
 )
 
 // postgresSteps make each version of our tables from the one before, as
 // sqliteSteps do: a version has the same tables on both.
-var postgresSteps = []string{postgres1, postgres2, postgres3}
+var postgresSteps = []string{postgres1, postgres2, postgres3, postgres4}
 
 const (
 	// postgresMark is the comment of the table schema_version, which is a name that
@@ -131,10 +133,7 @@ func postgresVersion(ctx context.Context, q querier) (version int, err error) {
 		return 0, policy.Errorf(policy.Invalid, "it has tables of another program").
 			WithHint("Name an empty database, or an empty schema with ?search_path=SCHEMA.")
 	}
-	if err := q.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
-		return 0, fmt.Errorf("reading the version: %w", err)
-	}
-	return version, known(version)
+	return known(ctx, q)
 }
 
 // locked runs f on a connection that holds the lock of this schema, while no other

@@ -46,7 +46,7 @@ func TestOpenRefusesADatabaseWithOneClearSentence(t *testing.T) {
 	foreign, similar, readOnly, forbidden := pgtest.Database(t), pgtest.Database(t), freshPostgres(t), pgtest.Database(t)
 	name := func(raw string) string { return raw[strings.LastIndex(raw, "/")+1:] }
 	for raw, sql := range map[string]string{
-		newer:     "UPDATE schema_version SET version = 4",
+		newer:     "UPDATE schema_version SET version = 6, oldest = 5",
 		unmade:    "UPDATE schema_version SET version = 0",
 		foreign:   "CREATE TABLE diary (day TEXT)",
 		similar:   "CREATE TABLE schema_version (one INT, version INT); INSERT INTO schema_version VALUES (1, 2)",
@@ -73,7 +73,7 @@ func TestOpenRefusesADatabaseWithOneClearSentence(t *testing.T) {
 		{"another program's database", foreign, policy.Invalid, "it has tables of another program"},
 		{"another program's database with a table like ours", similar, policy.Invalid, "it has tables of another program"},
 		{"another encoding", with(t, latin, func(u *url.URL) { u.Path = "/latin" }), policy.Invalid, "its encoding is LATIN1"},
-		{"a newer ledger", newer, policy.Invalid, "it has version 4, of a newer vpsguard; this one knows version 3"},
+		{"a newer ledger", newer, policy.Invalid, "it has version 6, of a newer vpsguard, which takes one that knows version 5; this one knows version 4"},
 		{"a version that never was", unmade, policy.Invalid, "it has version 0, which no vpsguard has made"},
 		{"one that is read-only", readOnly, policy.Unavailable, "the ledger's database is read-only"},
 	} {

@@ -28,11 +28,13 @@ var (
 	sqlite2 string
 	//go:embed schema/sqlite_3.sql
 	sqlite3 string
+	//go:embed schema/sqlite_4.sql
+	sqlite4 string
 )
 
 // sqliteSteps make each version of our tables from the one before. What was
 // released is never edited: ledgers of that version exist.
-var sqliteSteps = []string{sqlite1, sqlite2, sqlite3}
+var sqliteSteps = []string{sqlite1, sqlite2, sqlite3, sqlite4}
 
 const (
 	// sqliteMark is the application_id in the file's header: "vpsg".
@@ -170,10 +172,7 @@ func versionOf(ctx context.Context, q querier) (version int, err error) {
 	case mark != sqliteMark:
 		return 0, errNotALedger("it is an SQLite database of another program")
 	}
-	if err := q.QueryRow(ctx, "SELECT version FROM schema_version WHERE one = 1").Scan(&version); err != nil {
-		return 0, fmt.Errorf("reading the version: %w", err)
-	}
-	return version, known(version)
+	return known(ctx, q)
 }
 
 func errNotALedger(why string) error {

@@ -67,7 +67,7 @@ func TestALedgerOfVersion1IsUpgraded(t *testing.T) {
 	for range 2 { // upgraded, and opened again
 		l, err := ledger.Open(t.Context(), url, ledger.Options{Now: time.Now})
 		require.NoError(t, err)
-		assert.Equal(t, 3, versionIn(t, url))
+		assert.Equal(t, 4, versionIn(t, url))
 		v, err := l.Verify(t.Context(), nil)
 		require.NoError(t, err)
 		assert.Equal(t, ledger.Verified{Records: version1Records, Head: version1Head, Requests: 3}, v, "nothing that was there has changed")
@@ -116,7 +116,7 @@ func TestFourProcessesUpgradeALedgerAtOnce(t *testing.T) {
 		require.NoError(t, err)
 		assert.Equal(t, 3+processes*childCounts, v.Requests)
 		assert.Equal(t, int64(version1Records+2*processes*childCounts), v.Records)
-		assert.Equal(t, 3, versionIn(t, url))
+		assert.Equal(t, 4, versionIn(t, url))
 	}
 }
 
@@ -167,5 +167,47 @@ func TestAnUpgradeIsWholeOrNothing(t *testing.T) {
 	assert.Equal(t, before, schema(t, url))
 	assert.Equal(t, 1, versionIn(t, url))
 	open(t, url, time.Now)
-	assert.Equal(t, 3, versionIn(t, url))
+	assert.Equal(t, 4, versionIn(t, url))
+}
+
+// TestAProgramGoesOnWithANewerLedgerThatTakesIt: while one version of the program
+// replaces another, both run, are started and ended.
+func TestAProgramGoesOnWithANewerLedgerThatTakesIt(t *testing.T) {
+	onBoth(t, func(t *testing.T, on base) {
+		url := on.fresh(t)
+		running := open(t, url, time.Now)
+		_, err := on.raw(t, url).Exec("UPDATE schema_version SET version = 7")
+		require.NoError(t, err)
+		started := open(t, url, time.Now)
+		require.NoError(t, count(t.Context(), running, "rq_222222"))
+		require.NoError(t, count(t.Context(), started, "rq_333333"))
+		n, err := started.PutNote(t.Context(), policy.Note{Scope: "x", Key: "y", Doc: "{}"})
+		require.NoError(t, err)
+		require.NoError(t, started.Ready(t.Context()))
+
+		// What it does not know it could not copy, to or from there.
+		other := open(t, on.fresh(t), time.Now)
+		for _, way := range [][2]*ledger.Ledger{{started, other}, {other, started}} {
+			_, err = ledger.Copy(t.Context(), way[0], way[1], policy.Actor{Door: policy.DoorTerminal, Subject: "root"}, nil)
+			assert.Equal(t, policy.Conflict, policy.KindOf(err), "%v", err)
+			assert.ErrorContains(t, err, "has version 7; this vpsguard copies version 4; nothing was changed")
+		}
+		require.NoError(t, count(t.Context(), other, "rq_222222"), "and it stays in use")
+
+		// The next version is one that it would do harm to.
+		_, err = on.raw(t, url).Exec("UPDATE schema_version SET version = 8, oldest = 8")
+		require.NoError(t, err)
+		_, put := started.PutNote(t.Context(), n)
+		for what, err := range map[string]error{
+			"a change": count(t.Context(), running, "rq_222222"), "a note": put, "its readiness": running.Ready(t.Context()),
+		} {
+			assert.Equal(t, policy.Unavailable, policy.KindOf(err), what)
+			assert.ErrorContains(t, err, "a newer vpsguard has upgraded the ledger", what)
+			assert.ErrorContains(t, err, "nothing was changed", what)
+			assert.Equal(t, "Start the newer vpsguard here too.", policy.Public(err).Hint, what)
+		}
+		v, err := running.Verify(t.Context(), nil)
+		require.NoError(t, err, "reading goes on")
+		assert.Equal(t, 2, v.Requests)
+	})
 }
