@@ -83,14 +83,12 @@ type Call struct {
 // account decides or runs a request.
 type Account struct {
 	URL   string `json:"url"`             // the API's base URL
-	Owner string `json:"owner,omitempty"` // from account/me; empty where it cannot be read
+	Owner string `json:"owner,omitempty"` // the e-mail address, from account/me; empty where it cannot be read
 }
 
-// mayBe tells whether two accounts cannot be told apart: where an owner could
-// not be read, the servers may be the same.
-func (a Account) mayBe(b Account) bool {
-	return a.URL == b.URL && (a.Owner == b.Owner || a.Owner == "" || b.Owner == "")
-}
+// sees tells whether a server's id means the same to two accounts. It does at one API,
+// whoever owns the server: an owner's e-mail address may have been changed.
+func (a Account) sees(b Account) bool { return a.URL == b.URL }
 
 // String is for people.
 func (a Account) String() string {

@@ -26,8 +26,15 @@ func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, er
 		return Request{}, s.refused(ctx, id, v, err)
 	}
 	var r Request
+	var late error
 	err = s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, held Request) error {
-		if r, err = s.agree(ctx, held, v, assurance, as, now); err != nil {
+		r, err = s.agree(ctx, held, v, assurance, as, now)
+		if at := r.At(now); KindOf(err) == Expired && held.State == StateHeld { // by now, as the rules are now
+			late, at.State = err, held.State
+			_, err = s.put(ctx, tx, at, EventExpired, itself, nil)
+			return err
+		}
+		if err != nil {
 			return err
 		}
 		event := EventSupported
@@ -40,6 +47,9 @@ func (s *Service) Decide(ctx context.Context, id string, v Verdict) (Request, er
 		r, err = s.put(ctx, tx, r, event, v.By, v.detail(assurance))
 		return err
 	})
+	if err == nil {
+		err = late
+	}
 	if err != nil {
 		return Request{}, s.refused(ctx, id, v, err)
 	}
@@ -184,6 +194,34 @@ func (s *Service) Cancel(ctx context.Context, id string, by Actor) (Request, err
 	return r, err
 }
 
+// MaySettle tells why a request cannot be settled here, before anybody is asked.
+func (s *Service) MaySettle(ctx context.Context, r Request) error {
+	ours, err := s.Account(ctx)
+	if err != nil {
+		return err
+	}
+	now, err := s.Ledger.Now(ctx)
+	if err != nil {
+		return err
+	}
+	return r.maySettle(ours, now)
+}
+
+// maySettle lets what is uncertain be settled, and what is left running for an account
+// that this one was called before, as it may be: its owner's e-mail address is all
+// that an account has, and whoever has another does not follow it.
+func (r Request) maySettle(ours Account, now time.Time) error {
+	switch {
+	case !r.Account.sees(ours):
+		return errAccount(r, ours)
+	case r.State == StateUncertain, r.Account != ours && r.left(now):
+		return nil
+	case r.Account != ours && r.State == StateRunning:
+		return Errorf(Conflict, "%s is running for another account (%s); it can be settled when the time of its step is over", r.ID, r.Account)
+	}
+	return Errorf(Conflict, "%s is %s; only an uncertain request can be settled", r.ID, r.At(now).State)
+}
+
 // Settle records what a person says of an uncertain request, or of the uncertain one
 // of several targets: [StateDone] or [StateFailed]. It sends nothing, so a request of
 // which other targets are left ends as failed, and says how many. It is said at the
@@ -197,10 +235,19 @@ func (s *Service) Settle(ctx context.Context, id string, v Verdict, to State) (R
 		return Request{}, s.refused(ctx, id, v, err)
 	}
 	var r Request
-	err = s.change(ctx, id, func(ctx context.Context, tx Tx, now time.Time, old Request) (err error) {
+	err = s.changeOf(ctx, id, Account.sees, func(ctx context.Context, tx Tx, now time.Time, old Request, ours Account) (err error) {
+		if err := old.maySettle(ours, now); err != nil {
+			return err
+		}
+		if old.State == StateRunning {
+			old.Why = "nobody follows it: it belongs to " + old.Account.String() + ", and vpsguard works for " + ours.String()
+			if old, err = s.put(ctx, tx, old, EventLost, itself, map[string]string{"lost": old.Why}); err != nil {
+				return err
+			}
+		}
 		switch {
-		case old.State != StateUncertain:
-			return Errorf(Conflict, "%s is %s; only an uncertain request can be settled", id, old.At(now).State)
+		case to == StateDone && !old.Steps[old.Current()].decides():
+			return Errorf(Conflict, "what %s is about was never sent; it can only be settled as failed", id)
 		case v.Digest != old.Plan.Digest:
 			return Errorf(Stale, "what you were shown is not %s", id).WithHint("Look at it again.")
 		}

@@ -206,12 +206,131 @@ func TestAWayThatNoLongerCountsWhereItStarts(t *testing.T) {
 	r := h.file(h.service(), agent, "delete_snapshot", delete801)
 	h.approve(h.service(), r, ada)
 	elsewhere := h.service(func(c *policy.Config) { c.Ways = []policy.Way{policy.WaySlack} })
+	nowhere := h.service(func(c *policy.Config) { c.Ways = nil })
 	h.pass(elsewhere, time.Minute)
+	h.pass(nowhere, time.Minute)
 	assert.Equal(t, policy.StateApproved, h.get(r.ID).State, "it is left to a process where that way counts")
 	assert.Zero(t, h.destroyed())
-	h.pass(elsewhere, 10*time.Minute)
+	h.pass(elsewhere, 5*time.Minute)
+	h.pass(nowhere, 5*time.Minute)
 	assert.Equal(t, policy.StateExpired, h.get(r.ID).State, "and there was none")
 	assert.Zero(t, h.destroyed())
+}
+
+// A process in which nobody can confirm leaves what is under way to one that sent it.
+func TestAProcessWithoutAWayLeavesTheOverwriteToOthers(t *testing.T) {
+	h := newHouse(t)
+	s := h.service()
+	r := h.file(s, agent, "restore_snapshot", restore801)
+	h.approve(s, r, ada)
+	h.pass(s, 30*time.Second)
+	require.Equal(t, policy.StateRunning, h.get(r.ID).State, "its safety copy is under way")
+	h.pass(h.service(func(c *policy.Config) { c.Ways = nil }), 5*time.Minute)
+	require.Equal(t, policy.StateRunning, h.get(r.ID).State, h.get(r.ID).Why)
+	h.pass(s, 10*time.Minute)
+	assert.Equal(t, policy.StateDone, h.get(r.ID).State, h.get(r.ID).Why)
+}
+
+// TestWhoMayNotApproveAnyMoreIsNotCounted: minutes after an approval in Slack it is
+// asked again whether it may be given, before anything is sent.
+func TestWhoMayNotApproveAnyMoreIsNotCounted(t *testing.T) {
+	second := policytest.Person("U2")
+	for name, c := range map[string]struct {
+		now   error         // what Slack says of the first approver by then
+		later []string      // which entries they are
+		delay time.Duration // from the second approval on
+		state policy.State
+		why   string
+	}{
+		"they still may":                 {nil, []string{"S1"}, 2 * time.Hour, policy.StateDone, ""},
+		"they were deactivated":          {policy.Errorf(policy.Forbidden, "deactivated"), nil, 2 * time.Hour, policy.StateStale, "who approved it may not any more: "},
+		"they have left the rule's team": {nil, nil, 2 * time.Hour, policy.StateStale, "is not among those any more who have to"},
+		"Slack cannot be asked":          {policy.Errorf(policy.Unavailable, "no answer"), nil, 2 * time.Hour, policy.StateExpired, "could not start by"},
+		"they approved just now":         {policy.Errorf(policy.Forbidden, "deactivated"), nil, time.Minute, policy.StateDone, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			var err error
+			first := []string{"S1"}
+			s := h.service(func(conf *policy.Config) {
+				conf.Ways = []policy.Way{policy.WaySlack}
+				conf.Vouch = func(_ context.Context, _ policy.Way, by policy.Actor, _ []string) ([]string, error) {
+					if by.Key() == anyone.Key() {
+						return first, err
+					}
+					return []string{"S1"}, nil
+				}
+				conf.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) {
+					return policy.Conditions{Approvals: 2, Approvers: [][]string{{"S1"}}, Delay: c.delay, Rules: []string{"two, and wait"}}, nil
+				}
+			})
+			r := h.file(s, agent, "delete_snapshot", delete801)
+			for _, who := range []policy.Actor{anyone, second} {
+				v := yes(r, who)
+				v.Way = policy.WaySlack
+				_, err := s.Decide(context.Background(), r.ID, v)
+				require.NoError(t, err)
+			}
+			require.Equal(t, policy.StateApproved, h.get(r.ID).State)
+			err, first = c.now, c.later
+			h.pass(s, 3*time.Hour)
+			assert.Equal(t, c.state, h.get(r.ID).State, h.get(r.ID).Why)
+			assert.Contains(t, h.get(r.ID).Why, c.why)
+			if c.state != policy.StateDone {
+				assert.Zero(t, h.destroyed())
+			}
+		})
+	}
+}
+
+// TestAShorterTimeToApproveEndsIt where somebody comes too late for the rules as they are.
+func TestAShorterTimeToApproveEndsIt(t *testing.T) {
+	h := newHouse(t)
+	within := time.Duration(0)
+	s := h.service(func(c *policy.Config) {
+		c.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) {
+			return policy.Conditions{Approvals: 1, ApproveWithin: within, Rules: []string{"r"}}, nil
+		}
+	})
+	r := h.file(s, agent, "restore_snapshot", restore801)
+	within = 5 * time.Minute
+	h.clock.Advance(10 * time.Minute)
+	_, err := s.Decide(context.Background(), r.ID, yes(r, ada))
+	says(t, err, policy.Expired, "nobody confirmed it by")
+	stored, err := h.ledger.Request(context.Background(), r.ID)
+	require.NoError(t, err)
+	assert.Equal(t, policy.StateExpired, stored.State, "and every card says so")
+	assert.Contains(t, h.events(r.ID), "request.expired")
+	h.sound()
+}
+
+// TestAClockThatWasAheadLocksNothing for as long as it was ahead.
+func TestAClockThatWasAheadLocksNothing(t *testing.T) {
+	const ahead = 365 * 24 * time.Hour
+	t.Run("the passphrase", func(t *testing.T) {
+		h := newHouse(t)
+		s := h.service()
+		r := h.file(s, agent, "restore_snapshot", restore801)
+		h.clock.Advance(ahead)
+		later := h.file(s, agent, "delete_snapshot", delete801)
+		wrong := yes(later, ada)
+		wrong.Secret = "guess"
+		for range 5 {
+			_, err := s.Decide(context.Background(), later.ID, wrong)
+			says(t, err, policy.Forbidden, "wrong")
+		}
+		h.clock.Advance(-ahead)
+		h.approve(s, r, ada)
+	})
+	t.Run("a step whose process died", func(t *testing.T) {
+		h := newHouse(t)
+		h.clock.Advance(ahead)
+		r := h.dies(h.service())
+		h.clock.Advance(-ahead)
+		s := h.service()
+		h.pass(s, time.Minute)
+		assert.Equal(t, policy.StateUncertain, h.get(r.ID).State, "it can be settled")
+	})
 }
 
 func TestWithdrawing(t *testing.T) {

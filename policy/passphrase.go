@@ -92,7 +92,7 @@ func (s *Service) guess(ctx context.Context, by Actor, event Event) error {
 			return err
 		}
 		var g guesses
-		if json.Unmarshal([]byte(raw), &g) != nil || now.Sub(g.Since) >= guessesWithin {
+		if json.Unmarshal([]byte(raw), &g) != nil || now.Sub(g.Since) >= guessesWithin || now.Before(g.Since) { // it was ahead
 			g = guesses{Since: now}
 		}
 		switch {

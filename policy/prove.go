@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"slices"
+	"strings"
+	"time"
 )
 
 // mayDecide checks that a verdict comes by a way that counts here.
@@ -55,3 +57,42 @@ func (s *Service) vouch(ctx context.Context, w Way, by Actor, among []string) ([
 }
 
 func errNobody() error { return Errorf(Forbidden, "nobody may confirm that way here") }
+
+// gone asks again about those who approved a while ago, and says so where it takes one
+// of them who may not approve any more: they have left, or their account was closed.
+// What was approved just now was asked just then.
+func (s *Service) gone(ctx context.Context, r Request) (string, error) {
+	now, err := s.Ledger.Now(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.Approvals = slices.Clone(r.Approvals)
+	var who []string
+	asked := false
+	for i, a := range r.Approvals {
+		if s.Vouch == nil || a.Way != WaySlack || now.Sub(a.At) < vouchedFor {
+			continue
+		}
+		asked = true
+		as, err := s.vouch(ctx, a.Way, a.By, r.Conditions.entries())
+		switch KindOf(err) {
+		case "":
+			r.Approvals[i].As = as
+		case Forbidden:
+			r.Approvals[i].Assurance = AssuranceNone
+			who = append(who, a.By.String())
+		default:
+			return "", err
+		}
+	}
+	switch {
+	case !asked || s.met(r, r.Conditions.Ways):
+		return "", nil
+	case len(who) == 0:
+		return "who approved it is not among those any more who have to", nil
+	}
+	return "who approved it may not any more: " + strings.Join(who, ", "), nil
+}
+
+// vouchedFor is how long an approval in Slack is believed without asking Slack again.
+const vouchedFor = 5 * time.Minute

@@ -178,6 +178,33 @@ func (r Request) At(now time.Time) Request {
 // String is for people: id, what, state.
 func (r Request) String() string { return fmt.Sprintf("%s %s: %s", r.ID, r.Plan.Summary, r.State) }
 
+// longestLease is how long a step may wait for its answer at most: a call takes ten
+// minutes where VPSGUARD_API_TIMEOUT is the longest that there may be, see start.go.
+const longestLease = 2*10*time.Minute + time.Second
+
+// Leased is for how long whoever started a step may still get its answer; 0 where that
+// is over. One that ends later than any was taken by a clock that was ahead, and is over.
+func (r Request) Leased(now time.Time) time.Duration {
+	if left := r.LeaseBy.Sub(now); left <= longestLease {
+		return max(left, 0)
+	}
+	return 0
+}
+
+// left tells whether nobody follows a running request any more whose account is not
+// that of any process: the time of its step is over, whoever could have started it.
+func (r Request) left(now time.Time) bool {
+	i := r.Current()
+	if r.State != StateRunning || i == len(r.Steps) || r.Leased(now) > 0 {
+		return false
+	}
+	step := r.Steps[i]
+	if step.State == StepWaiting {
+		return !now.Before(r.StartBy)
+	}
+	return !now.Before(step.StartedAt.Add(step.Within))
+}
+
 // blockedBy tells whether r must not start a step while the open request o is
 // as it is: nothing starts while an overwrite on the server runs or is
 // uncertain, an overwrite waits for everything that runs, and nothing deletes a
@@ -187,7 +214,7 @@ func (r Request) String() string { return fmt.Sprintf("%s %s: %s", r.ID, r.Plan.
 // in before either of these that people have approved and that may start: one after
 // the other could keep it waiting until it expires.
 func (r Request) blockedBy(o Request, now time.Time) bool {
-	if o.ID == r.ID || !o.Account.mayBe(r.Account) || o.Plan.Server.ID != r.Plan.Server.ID || !o.State.Open() {
+	if o.ID == r.ID || !o.Account.sees(r.Account) || o.Plan.Server.ID != r.Plan.Server.ID || !o.State.Open() {
 		return false
 	}
 	overwrites := func(e Effect) bool { return e.Destroys() && e != Delete }

@@ -198,11 +198,10 @@ func (s *Service) Show(ctx context.Context, id string) (Standing, error) {
 	return st, nil
 }
 
-// openOn gives the open requests on a request's server, of every account that
-// may be the same.
+// openOn gives the open requests on a request's server, of every account at its API.
 func openOn(ctx context.Context, from Reader, r Request) ([]Request, error) {
 	found, err := all(ctx, from, Filter{ServerID: r.Plan.Server.ID, States: OpenStates()})
-	return slices.DeleteFunc(found, func(o Request) bool { return !o.Account.mayBe(r.Account) }), err
+	return slices.DeleteFunc(found, func(o Request) bool { return !o.Account.sees(r.Account) }), err
 }
 
 // all gives every request that a filter lets through, page by page: what is

@@ -34,7 +34,8 @@ func (s *Service) Advance(ctx context.Context, id string) (time.Duration, error)
 const again = time.Duration(-1)
 
 // Sweep advances every open request of this account that is due: what nobody
-// nudged, and what a process that died left behind. It returns how many there were.
+// nudged, and what a process that died left behind. The first that succeeds looks at
+// all. It returns how many there were.
 func (s *Service) Sweep(ctx context.Context) (int, error) {
 	account, err := s.Account(ctx)
 	if err != nil {
@@ -44,7 +45,11 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	due, err := all(ctx, s.Ledger, Filter{Account: &account, States: OpenStates(), DueBy: now, NoTotal: true})
+	f := Filter{Account: &account, States: OpenStates(), DueBy: now, NoTotal: true}
+	if !s.swept.Load() { // a clock that was ahead may have put them off for a year
+		f.DueBy = time.Time{}
+	}
+	due, err := all(ctx, s.Ledger, f)
 	if err != nil {
 		return 0, err
 	}
@@ -66,6 +71,9 @@ func (s *Service) Sweep(ctx context.Context) (int, error) {
 		})
 	}
 	all.Wait()
+	if len(errs) == 0 {
+		s.swept.Store(true)
+	}
 	return len(due), errors.Join(errs...)
 }
 
@@ -114,7 +122,7 @@ func (s *Service) advance(ctx context.Context, id string) (time.Duration, error)
 		return s.PollEvery, err
 	}
 	if account != r.Account {
-		return 0, errAccount(r)
+		return 0, errAccount(r, account)
 	}
 	switch at := r.At(now); at.State {
 	case StateExpired:
@@ -135,7 +143,7 @@ func (s *Service) advance(ctx context.Context, id string) (time.Duration, error)
 		}
 		return s.start(ctx, r)
 	case StepStarted:
-		if wait := r.LeaseBy.Sub(now); wait > 0 {
+		if wait := r.Leased(now); wait > 0 {
 			return wait, nil // whoever started it may still get its answer
 		}
 		return again, s.lost(ctx, r.ID, r.Fence, "the program ended before it had the answer")
@@ -144,12 +152,24 @@ func (s *Service) advance(ctx context.Context, id string) (time.Duration, error)
 	}
 }
 
-func errAccount(r Request) error {
-	return Errorf(Forbidden, "%s belongs to another account (%s); this process neither decides nor runs it", r.ID, r.Account)
+func errAccount(r Request, ours Account) error {
+	e := Errorf(Forbidden, "%s belongs to another account (%s); this process neither decides nor runs it", r.ID, r.Account)
+	if r.Account.sees(ours) {
+		return e.WithHint("This one works for %s. Where that is the same account by another e-mail address, start all of vpsguard anew, ask again for what is wanted, and settle what was under way.", ours)
+	}
+	return e.WithHint("Use the API token of that account.")
 }
 
 // change runs f on a request of this account in one transaction.
 func (s *Service) change(ctx context.Context, id string, f func(context.Context, Tx, time.Time, Request) error) error {
+	return s.changeOf(ctx, id, func(a, ours Account) bool { return a == ours }, func(ctx context.Context, tx Tx, now time.Time, r Request, _ Account) error {
+		return f(ctx, tx, now, r)
+	})
+}
+
+// changeOf runs f on a request of an account that may be one's business in one
+// transaction, and tells it whose account this process works on.
+func (s *Service) changeOf(ctx context.Context, id string, mine func(a, ours Account) bool, f func(context.Context, Tx, time.Time, Request, Account) error) error {
 	account, err := s.Account(ctx)
 	if err != nil {
 		return err
@@ -163,10 +183,10 @@ func (s *Service) change(ctx context.Context, id string, f func(context.Context,
 		if err != nil {
 			return err
 		}
-		if r.Account != account {
-			return errAccount(r)
+		if !mine(r.Account, account) {
+			return errAccount(r, account)
 		}
-		return f(ctx, tx, now, r)
+		return f(ctx, tx, now, r, account)
 	})
 }
 

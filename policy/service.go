@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -70,6 +71,8 @@ type Service struct {
 	Config
 	catalogue []Descriptor
 	byName    map[string]Operation
+
+	swept atomic.Bool // every open request was looked at since the start
 
 	mu     sync.Mutex
 	busy   map[string]bool      // requests that this process is advancing

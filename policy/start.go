@@ -48,6 +48,11 @@ func (s *Service) start(ctx context.Context, r Request) (time.Duration, error) {
 	if err != nil {
 		return s.PollEvery, err // reads that fail leave it as it is until its clock ends
 	}
+	if why == "" && !r.Decided() {
+		if why, err = s.gone(ctx, r); err != nil {
+			return s.PollEvery, err
+		}
+	}
 	if why != "" {
 		return again, s.stale(ctx, r, why)
 	}
@@ -164,7 +169,7 @@ func (s *Service) begin(ctx context.Context, seen Request, read int64) (begun Re
 func begunOn(ctx context.Context, tx Tx, r Request, after int64) (by string, since bool, err error) {
 	found, err := all(ctx, tx, Filter{ServerID: r.Plan.Server.ID, BegunAfter: min(r.Planned, after), NoTotal: true})
 	for _, o := range found {
-		if o.ID == r.ID || !o.Account.mayBe(r.Account) || o.Begun <= min(r.Planned, after) {
+		if o.ID == r.ID || !o.Account.sees(r.Account) || o.Begun <= min(r.Planned, after) {
 			continue
 		}
 		since = since || o.Begun > after

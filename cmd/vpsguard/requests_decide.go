@@ -89,6 +89,12 @@ func (d *desk) mayAsk(ctx context.Context, r policy.Request, state policy.State)
 	case !slices.Contains(d.settings.ways(), policy.WayTerminal):
 		return policy.Errorf(policy.Forbidden, "VPSGUARD_CONFIRM does not name terminal here, so nothing can be confirmed at one")
 	}
+	if state == policy.StateUncertain {
+		if err := d.service.MaySettle(ctx, r); err != nil {
+			return err
+		}
+		return d.hasPassphrase(ctx)
+	}
 	if r.State != state {
 		why := ""
 		if r.Why != "" {
@@ -102,8 +108,12 @@ func (d *desk) mayAsk(ctx context.Context, r policy.Request, state policy.State)
 	}
 	if account != r.Account {
 		return policy.Errorf(policy.Forbidden, "%s belongs to another account (%s); this one is %s", r.ID, r.Account, account).
-			WithHint("Use the API token of that account.")
+			WithHint("Use the API token of that account. Where its e-mail address was changed, start vpsguard serve anew, and ask again.")
 	}
+	return d.hasPassphrase(ctx)
+}
+
+func (d *desk) hasPassphrase(ctx context.Context) error {
 	set, err := d.service.HasPassphrase(ctx)
 	if err == nil && !set {
 		err = policy.Errorf(policy.Forbidden, "no passphrase is set on this ledger, so nothing can be decided at the terminal").

@@ -133,7 +133,7 @@ func (c *change) close(ctx context.Context, to string, by policy.Actor) error {
 		return err
 	}
 	for _, r := range running {
-		if left := r.LeaseBy.Sub(now); left > 0 {
+		if left := r.Leased(now); left > 0 {
 			return policy.Errorf(policy.Conflict, "a step of %s may be on its way to VPS.org; nothing was changed", r.ID).
 				WithHint("Try again in %s.", left.Round(time.Second)+time.Second)
 		}

@@ -204,7 +204,7 @@ func TestACopyIsRefusedAndTheFirstStaysInUse(t *testing.T) {
 			}))
 		}
 		running = policytest.Request("rq_running", func(r *policy.Request) { r.State = policy.StateRunning })
-		put(now.Add(time.Hour))
+		put(now.Add(10 * time.Minute))
 		second := open(t, to.fresh(t), time.Now)
 		_, err = ledger.Copy(t.Context(), first, second, mover, nil)
 		assert.Equal(t, policy.Conflict, policy.KindOf(err))
