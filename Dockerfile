@@ -3,6 +3,7 @@
 #   docker build --tag vpsguard .
 #   docker run --rm -i --env VPSGUARD_API_TOKEN --volume vpsguard:/var/lib/vpsguard vpsguard stdio
 #   docker run --name vpsguard --network host --env VPSGUARD_API_TOKEN --volume vpsguard:/var/lib/vpsguard vpsguard
+#   docker exec -it vpsguard vpsguard passphrase set     # once: without it nobody can confirm at a terminal
 #   docker exec -it vpsguard vpsguard requests
 #
 # serve listens on the loopback address alone, so clients outside the container reach it only
@@ -23,7 +24,8 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/
 COPY --from=build --chown=65532:65532 /own/ /
 COPY --from=build /out/vpsguard /usr/local/bin/
 USER 65532:65532
-ENV HOME=/var/lib/vpsguard VPSGUARD_DATABASE=sqlite:/var/lib/vpsguard/ledger.db
+# The ledger is /var/lib/vpsguard/ledger.db, unless VPSGUARD_DATABASE (or _FILE) names another.
+ENV HOME=/var/lib/vpsguard XDG_STATE_HOME=/var/lib
 VOLUME ["/var/lib/vpsguard"]
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s CMD ["/usr/local/bin/vpsguard", "serve", "--check"]
 ENTRYPOINT ["/usr/local/bin/vpsguard"]

@@ -131,6 +131,10 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, "this address takes POST, and GET and DELETE of clients with a session")
 		return
 	}
+	if wants := r.Method == http.MethodGet || r.Method == http.MethodDelete; wants && g.homeless(r.Header, nil) {
+		refuse(w, http.StatusBadRequest, needsSession)
+		return
+	}
 	if !g.s.flights.enter() {
 		refuse(w, http.StatusServiceUnavailable, "the server is stopping")
 		return
@@ -158,7 +162,7 @@ func (g *gate) serve(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusAccepted)
 			return
 		case method != string(mcp.MethodInitialize) && g.homeless(r.Header, body):
-			refuse(w, http.StatusBadRequest, "this needs a session: open one with initialize, and send its Mcp-Session-Id")
+			refuse(w, http.StatusBadRequest, needsSession)
 			return
 		case method == string(mcp.MethodInitialize) && len(body) > mostOpening:
 			refuse(w, http.StatusRequestEntityTooLarge, "a session is opened with less than that")
@@ -242,11 +246,16 @@ func methodOf(body []byte) string {
 	return m.Method
 }
 
-// homeless tells whether a message comes without the session that it needs. The library says 404 to
-// that, which clients take for the end of a session that they had.
+const needsSession = "this needs a session: open one with initialize, and send its Mcp-Session-Id"
+
+// homeless tells whether a message, or a GET or DELETE, which have no body, comes without the session that
+// it needs. The library says 404 to the first, which clients take for the end of a session that they had.
 func (g *gate) homeless(h http.Header, body []byte) bool {
 	if g.Stateless || h.Get(server.HeaderKeySessionID) != "" || mcp.IsModernProtocol(h.Get(mcp.HeaderProtocolVersion)) {
 		return false
+	}
+	if body == nil {
+		return true
 	}
 	var m struct {
 		Method string `json:"method"`

@@ -163,6 +163,11 @@ func TestWhatThisAddressDoesNotTake(t *testing.T) {
 		assert.Equal(t, http.StatusMethodNotAllowed, got.status, method)
 		assert.Equal(t, "GET, HEAD, POST, DELETE", got.header.Get("Allow"), method)
 	}
+	for _, method := range []string{http.MethodGet, http.MethodDelete} {
+		got := send(t.Context(), method, url, "")
+		assert.Equal(t, http.StatusBadRequest, got.status, method)
+		assert.Contains(t, got.body, "open one with initialize", method)
+	}
 	list := request(1, "tools/list", "{}")
 	got := post(t.Context(), url, list)
 	assert.Equal(t, http.StatusBadRequest, got.status)

@@ -21,8 +21,11 @@ func (s *Server) told(st policy.Standing) string {
 	if st.Note != "" {
 		t.say("%s", sentence(st.Note))
 	}
-	if r.State == policy.StateHeld || r.State == policy.StateApproved {
+	switch {
+	case r.State == policy.StateHeld || r.State == policy.StateApproved:
 		t.plan(r, st.Now)
+	case r.Effect == policy.Create && r.State.Open(): // nobody was asked who would have seen them
+		t.warnings(r)
 	}
 	t.clocks(r, st.Agreed, st.Now)
 	steps(&t, r)
@@ -118,11 +121,15 @@ func (t *lines) plan(r policy.Request, now time.Time) {
 	for i, p := range r.Plan.Targets {
 		t.say("%d of %d: %s, from %s, %s.", i+1, len(r.Plan.Targets), p.Point, policy.Stamp(p.CreatedAt), policy.Ago(p.CreatedAt, now))
 	}
-	for _, w := range r.Plan.Warnings {
-		t.say("Warning: %s", sentence(w))
-	}
+	t.warnings(r)
 	for _, n := range r.Plan.Notes {
 		t.say("%s", sentence(n))
+	}
+}
+
+func (t *lines) warnings(r policy.Request) {
+	for _, w := range r.Plan.Warnings {
+		t.say("Warning: %s", sentence(w))
 	}
 }
 

@@ -108,7 +108,7 @@ test('its program runs in an empty root as a number', async t => {
   atEnd(t, () => server.stop());
   const [, address] = await server.prints(/"url":"http:\/\/([^/]+)\/mcp"/, { stream: 'stderr' });
   await becomesReady(`http://${address}`);
-  const ledger = await stat(join(image, env.VPSGUARD_DATABASE.replace('sqlite:', '')));
+  const ledger = await stat(join(image, env.XDG_STATE_HOME, 'vpsguard', 'ledger.db'));
   assert.equal(ledger.uid, Number(user));
 
   const check = JSON.parse(final('HEALTHCHECK')[0].replace(/^.*CMD /, ''));

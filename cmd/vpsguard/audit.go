@@ -134,14 +134,22 @@ func (d *desk) printRecords(records []policy.Record) error {
 }
 
 func recordLine(b policy.RecordBody) string {
-	text := policy.Stamp(b.At) + "  " + string(b.Event)
+	text := b.At.UTC().Format("2006-01-02 15:04:05 UTC") + "  " + string(b.Event)
 	if b.Request != "" {
 		text += " " + b.Request
 	}
 	if b.To != "" && b.To != b.From {
 		text += " → " + string(b.To)
 	}
-	text += "  by " + policy.Clean(b.By.String(), 80)
+	by := ", by "
+	switch b.Event {
+	case policy.EventHeld:
+		by = ", asked by "
+	case policy.EventAllowed:
+		by = ", which takes nobody; asked by "
+	default:
+	}
+	text += by + policy.Clean(b.By.String(), 80)
 	for _, key := range []string{"plan", "step", "why", "name", "role", "person"} {
 		if v := b.Detail[key]; v != "" {
 			text += ", " + key + ": " + policy.Clean(v, 160)

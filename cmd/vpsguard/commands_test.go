@@ -7,6 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/vpsguard/vpsguard/policy"
 )
 
 // every walks all commands.
@@ -114,4 +117,33 @@ func TestNearest(t *testing.T) {
 	assert.Equal(t, "VPSGUARD_CONFIRM", nearest("VPSGUARD_CONFRIM", names))
 	assert.Equal(t, "VPSGUARD_ADDR", nearest("VPSGUARD_ADDRESS", names))
 	assert.Empty(t, nearest("VPSGUARD_UNLIKE_ALL", names))
+}
+
+// TestListsAtTheTerminal can be followed to their end, and say who did what.
+func TestListsAtTheTerminal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, fast())
+	s, _ := w.service(t)
+	for _, reason := range []string{"one", "two"} {
+		withdrawn := hold(t, s, reason)
+		_, log, code := vpsguard(t, w.env, "requests", "cancel", withdrawn)
+		require.Zero(t, code, log)
+	}
+	out, _, code := vpsguard(t, w.env, "requests", "list", "--state", "cancelled", "--server", "web-server-01", "--limit", "1")
+	assert.Zero(t, code)
+	_, next, ok := strings.Cut(strings.TrimSpace(out), "1 of 2; the next page: vpsguard ")
+	require.True(t, ok, out)
+	assert.Contains(t, next, `requests list --state "cancelled" --server "web-server-01" --limit 1 --cursor `)
+	second, _, code := vpsguard(t, w.env, strings.Fields(strings.ReplaceAll(next, `"`, ""))...)
+	assert.Zero(t, code, "what is printed works as it stands")
+	assert.Contains(t, second, "1 of 2\n")
+	assert.NotEqual(t, out, second)
+
+	_, err := s.Call(t.Context(), policy.Call{Actor: policy.Actor{
+		Door: policy.DoorMCP, Subject: "agent", Name: "agent", Vouched: "the test", Role: policy.RoleOperate,
+	}, Operation: "create_snapshot", Arguments: []byte(`{"server":"web-server-01","name":"now"}`)})
+	require.NoError(t, err)
+	out, _, _ = vpsguard(t, w.env, "audit", "list")
+	assert.Regexp(t, `[0-9]{2}:[0-9]{2}:[0-9]{2} UTC request.allowed rq_[a-z0-9]{6} → approved, which takes nobody; asked by agent`, out)
+	assert.Regexp(t, `request.held rq_[a-z0-9]{6} → held, asked by `, out)
 }

@@ -33,8 +33,9 @@ const (
 
 func (p *program) doctorCommand() *cobra.Command {
 	c := p.command("doctor", "Check that everything vpsguard needs works, and say how to fix what does not",
-		"It looks at the settings, VPS.org, the ledger and Slack. It changes nothing and posts\n"+
-			"nothing; for a moment it opens a Socket Mode connection. It exits 1 if something is wrong.",
+		"It looks at the settings, VPS.org, the ledger and Slack. It asks for nothing and posts\n"+
+			"nothing; for a moment it opens a Socket Mode connection, and an older ledger becomes one of\n"+
+			"this version, as by any start. It exits 1 if something is wrong.",
 		"  vpsguard doctor\n  vpsguard doctor --output json", noArguments)
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {

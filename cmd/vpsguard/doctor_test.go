@@ -94,5 +94,5 @@ func TestTheManifestIsPrinted(t *testing.T) {
 	}
 	_, log, code := vpsguard(t, bare(t), "slack", "manifest", "--url", "vpsguard.example.com/x")
 	assert.Equal(t, 2, code)
-	assert.True(t, strings.HasPrefix(log, "vpsguard: --url must be a URL without a path"), log)
+	assert.True(t, strings.HasPrefix(log, "vpsguard: --url must be an https URL without a path"), log)
 }

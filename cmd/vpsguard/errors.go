@@ -57,23 +57,23 @@ func fromAPI(err error, doing string) error {
 	hint := "Is VPSGUARD_API_URL right, and can this host reach it?"
 	switch apiclient.KindOf(err) {
 	case apiclient.Unauthorized:
-		kind, hint = policy.Forbidden, "Make a token on the developers page of the account and put it in VPSGUARD_API_TOKEN."
+		kind, hint = policy.Forbidden, "Make a token on the developers page of the account and put it where VPSGUARD_API_TOKEN (or _FILE) has it."
 	case apiclient.Forbidden:
 		kind, hint = policy.Forbidden, "The token lacks a permission."
 	case apiclient.RateLimited:
 		hint = "Try again in a minute."
 	case apiclient.Invalid, apiclient.NotFound, apiclient.Conflict, apiclient.Unavailable, apiclient.Uncertain, apiclient.Malformed:
 	}
-	return policy.Errorf(kind, "%s did not work: %s", doing, describe(err)).WithHint("%s", hint).Because(err)
+	return policy.Errorf(kind, "%s", describe(err, doing)).WithHint("%s", hint).Because(err)
 }
 
-// describe gives the sentence of the API client, cleaned.
-func describe(err error) string {
+// describe gives the sentence of the API client, which says what was being done.
+func describe(err error, doing string) string {
 	var e *apiclient.Error
 	if errors.As(err, &e) {
 		return policy.Clean(e.Error(), 300)
 	}
-	return "there was no answer"
+	return doing + ": there was no answer"
 }
 
 // say writes one line. Everything that is shown to people passes here or

@@ -36,6 +36,13 @@ func openBeside(ctx context.Context, open func(context.Context) (*ledger.Ledger,
 		defer close(o.done)
 		for pause := time.Second; ; pause = min(2*pause, 30*time.Second) {
 			if o.try(ctx, open) {
+				// Reading goes on in one that was moved, or on a read-only disk; that it does no more is told once.
+				if err := o.open.Ready(ctx); err != nil && ctx.Err() == nil {
+					log.ErrorContext(ctx, "the ledger can be read, and not changed", "error", err)
+				}
+				return
+			}
+			if ctx.Err() != nil {
 				return
 			}
 			log.ErrorContext(ctx, "the ledger could not be opened; trying again", "error", o.err, "pause", pause)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -159,7 +160,16 @@ func (d *desk) list(ctx context.Context, args map[string]any) error {
 	}
 	more := ""
 	if l.Next != "" {
-		more = "; the next page: --cursor " + l.Next
+		more = "; the next page: vpsguard requests list"
+		for _, name := range []string{"state", "server", "limit"} {
+			switch v := args[name].(type) {
+			case string:
+				more += fmt.Sprintf(" --%s %q", name, v)
+			case int:
+				more += fmt.Sprintf(" --%s %d", name, v)
+			}
+		}
+		more += " --cursor " + l.Next
 	}
 	return d.printf("%d of %d%s\n", len(l.Rows), l.Total, more)
 }

@@ -137,7 +137,15 @@ func (d *desk) pick(ctx context.Context) error {
 	}
 	defer t.Close()
 	for i, row := range l.Rows {
-		say(t, fmt.Sprintf("%3d  ", i+1), row.Text)
+		st, err := d.standing(ctx, row.Request)
+		if err != nil {
+			return err
+		}
+		r := st.Request
+		say(t, fmt.Sprintf("%3d  ", i+1), fmt.Sprintf("%s %s: asked %s, expires %s", r.ID, r.Plan.Summary, policy.Ago(r.FiledAt, st.Now), policy.Ago(r.ApproveBy, st.Now)))
+	}
+	if l.Next != "" {
+		say(t, "", fmt.Sprintf("These are the newest %d of %d.", len(l.Rows), l.Total))
 	}
 	typed, err := t.ask(ctx, "Which one? Its number, or Enter to leave: ")
 	if err != nil || typed == "" {

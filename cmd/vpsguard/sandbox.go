@@ -37,8 +37,9 @@ var sandboxHonours = []string{
 func (p *program) sandboxCommand() *cobra.Command {
 	c := p.command("sandbox", "Try everything on a simulated VPS.org",
 		"A VPS.org in memory with four servers, a ledger that is thrown away, and MCP over HTTP on\n"+
-			"this host only. It needs no account and ignores the variables of the API, the database and\n"+
-			"Slack. The passphrase is: sandbox.",
+			"this host only. It needs no account, and of the variables only ADDR, PUBLIC_URL, READ_ONLY,\n"+
+			"POLICY_FILE, APPROVE_WITHIN, START_WITHIN, POLL_EVERY and LOG_… count. The passphrase is:\n"+
+			"sandbox. Ctrl+C ends it.",
 		"  vpsguard sandbox\n  vpsguard requests --sandbox\n  claude mcp add vpsguard-sandbox -- vpsguard sandbox --stdio", noArguments)
 	addr := c.Flags().String("addr", "", "listen on `HOST:PORT` instead of VPSGUARD_ADDR or 127.0.0.1:8080")
 	stdio := c.Flags().Bool("stdio", false, "serve the client that starts this program, over standard input and output")
@@ -119,7 +120,7 @@ func (p *program) sandbox(ctx context.Context, s settings, stdio bool) error {
 	if stdio {
 		p.banner(p.Stderr, "over this program's standard input and output", "claude mcp add sandbox -- "+p.self()+" sandbox --stdio")
 		go func() {
-			if err := <-known; err != nil {
+			if err := <-known; err != nil && ctx.Err() == nil {
 				st.log.WarnContext(ctx, "nobody can confirm in this sandbox", "error", err)
 			}
 		}()

@@ -96,8 +96,11 @@ func (p *program) sandboxSettings(ctx context.Context, which string) (settings, 
 		}
 	}
 	if s == nil {
-		return settings{}, policy.Errorf(policy.NotFound, "no such sandbox of yours runs on this host").
-			WithHint("Start one: vpsguard sandbox")
+		e := policy.Errorf(policy.NotFound, "no such sandbox of yours runs on this host")
+		if len(found) > 0 {
+			return settings{}, e.WithHint("One that runs: --sandbox=%d", found[0].PID)
+		}
+		return settings{}, e.WithHint("Start one: vpsguard sandbox")
 	}
 	if which == newest && len(found) > 1 {
 		_, _ = fmt.Fprintf(p.Stderr, "%d sandboxes run; this is the newest, --sandbox=%d\n", len(found), s.PID)

@@ -93,7 +93,7 @@ func TestServeTellsWhetherItIsReady(t *testing.T) {
 	status, body = get(t, url+"/readyz")
 	assert.Equal(t, http.StatusServiceUnavailable, status)
 	assert.Contains(t, body, `"ledger":"ready"`)
-	assert.Contains(t, body, `"account":"reading the account did not work: reading the account: the API does not accept the token (HTTP 401)`)
+	assert.Contains(t, body, `"account":"reading the account: the API does not accept the token (HTTP 401)`)
 	assert.Contains(t, body, `"worker":"it waits for the ledger and the account"`)
 	w.fake.Heal()
 	require.True(t, assertEventually(func() bool { status, body = get(t, url+"/readyz"); return status == http.StatusOK }), body)

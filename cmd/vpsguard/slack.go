@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/vpsguard/vpsguard/slackbot"
@@ -14,8 +16,8 @@ func (p *program) slackCommand() *cobra.Command {
 		"  vpsguard slack manifest > manifest.yaml\n  vpsguard slack manifest --url https://vpsguard.example.com", noArguments)
 	url := manifest.Flags().String("url", "", "for HTTP instead: the `URL` at which Slack reaches vpsguard serve")
 	manifest.RunE = func(*cobra.Command, []string) error {
-		if *url != "" && !isOrigin(*url) {
-			return usagef("--url must be a URL without a path, such as https://vpsguard.example.com")
+		if *url != "" && (!isOrigin(*url) || !strings.HasPrefix(*url, "https:")) { // Slack takes no other
+			return usagef("--url must be an https URL without a path, such as https://vpsguard.example.com")
 		}
 		return p.printf("%s", slackbot.Manifest(*url))
 	}

@@ -25,7 +25,7 @@ func connectWith(s settings, observe func(endpoint string) func(apiclient.Kind))
 		Timeout: s.APITimeout, UserAgent: "vpsguard/" + build().Version, Observe: observe,
 	})
 	if err != nil {
-		return nil, usagef("VPSGUARD_API_URL or VPSGUARD_API_TOKEN cannot be used: %s", describe(err))
+		return nil, usagef("VPSGUARD_API_URL or VPSGUARD_API_TOKEN cannot be used: %s", describe(err, "connecting"))
 	}
 	return c, nil
 }
