@@ -13,7 +13,7 @@ build: ## Build bin/vpsguard, static and stripped
 test: ## Run the Go tests
 	go test ./...
 
-check: ## Run all that a change has to pass, as CI does
+check: ## Run all that a change has to pass
 	bash .ci/run
 
 lint: ## Run the linters alone
@@ -36,7 +36,7 @@ e2e: ## Run the end-to-end suites with real MCP clients
 conformance: ## Run the official MCP conformance suite
 	bash .ci/run conformance
 
-long: ## Run what takes longer: random tests, fuzzing, races, other systems, benchmarks
+long: ## Run what takes longer: bad days, random tests, fuzzing, races, other systems, benchmarks
 	bash .ci/run long
 
 image: ## Build the container image vpsguard

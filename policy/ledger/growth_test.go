@@ -146,7 +146,7 @@ type grown struct {
 
 // BenchmarkGrowth measures on ledgers of each size, turn by turn, so that what
 // disturbs one disturbs the others, and then on the largest 16 at once and the
-// audit's check. It takes about ten minutes and 10 GB of temporary files.
+// audit's check. It takes six to ten minutes and 10 GB of temporary files.
 func BenchmarkGrowth(b *testing.B) {
 	var all []*grown
 	ago := func() time.Time { return time.Now().Add(-time.Hour) } // so that a caller may ask again in the copy
