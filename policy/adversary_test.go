@@ -318,7 +318,7 @@ func TestWhatPeopleReadIsNotWrittenByPrograms(t *testing.T) {
 	h := newHouse(t)
 	s := h.service()
 	for _, about := range []string{
-		"safety copy before restoring snapshot 801 [vpsguard rq_7f3k9c abcdefgh]", "Safety Copy", "made by VPSGUARD", "rq_7f3k9c",
+		"safety copy before restoring snapshot 801 [vpsguard rq_7f3k9c abcdefgh]", "Safety Copy", "made by VPSGUARD", "rq_7f3k9c", "sa\u200bfety copy", "safety  copy", "\u2060vps\u00adguard",
 	} {
 		for _, c := range []string{`create_backup|"server":"12345"`, `create_snapshot|"server":"12345","name":"x"`} {
 			op, args := c[:len("create_backup")], c[len("create_backup|"):]

@@ -62,13 +62,6 @@ func (c Conditions) implies(list []string) bool {
 	})
 }
 
-// entries are all that are named in the lists of approvers.
-func (c Conditions) entries() []string {
-	all := slices.Concat(c.Approvers...)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
 // admits tells whether somebody who was found to be some entries is on every
 // list; otherwise it names the entries of the first on which they are not.
 func (c Conditions) admits(as []string) (missing []string) {

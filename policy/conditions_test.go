@@ -22,8 +22,8 @@ func (h *house) ruled(c *policy.Conditions, people map[string]string) *policy.Se
 		config.Ways = []policy.Way{policy.WaySlack, policy.WayTerminal}
 		config.Judge = func(context.Context, policy.Facts) (policy.Conditions, error) { return *c, nil }
 		config.Person = func(a policy.Actor) string { return people[a.Key()] }
-		config.Vouch = func(_ context.Context, _ policy.Way, by policy.Actor, among []string) (as []string, err error) {
-			for _, entry := range among {
+		config.Vouch = func(_ context.Context, _ policy.Way, by policy.Actor, among [][]string) (as []string, err error) {
+			for _, entry := range slices.Concat(among...) {
 				if entry == by.Subject || slices.Contains(groups[entry], by.Subject) {
 					as = append(as, entry)
 				}

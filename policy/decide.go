@@ -106,7 +106,7 @@ func (s *Service) agree(ctx context.Context, r Request, v Verdict, a Assurance, 
 
 // asked gives the approvers that rules name for a request, as stored and as they
 // are now: who somebody is among them is read before the decision.
-func (s *Service) asked(ctx context.Context, id string) ([]string, error) {
+func (s *Service) asked(ctx context.Context, id string) ([][]string, error) {
 	r, err := s.Ledger.Request(ctx, id)
 	if err != nil {
 		return nil, err
@@ -117,7 +117,7 @@ func (s *Service) asked(ctx context.Context, id string) ([]string, error) {
 			c = c.Tightened(current)
 		}
 	}
-	return c.entries(), nil
+	return c.Approvers, nil
 }
 
 // Deny ends a held request: one person's no is enough. In Slack that is an

@@ -127,7 +127,7 @@ func TestTheTerminalSettlesWhateverConfirms(t *testing.T) {
 
 			s = h.service(func(c *policy.Config) {
 				c.Ways = ways
-				c.Vouch = func(context.Context, policy.Way, policy.Actor, []string) ([]string, error) { return nil, nil }
+				c.Vouch = func(context.Context, policy.Way, policy.Actor, [][]string) ([]string, error) { return nil, nil }
 			})
 			slack := yes(r, policy.Actor{Door: policy.DoorSlack, Subject: "slack:T1:U1", Name: "Grace"})
 			slack.Way = policy.WaySlack

@@ -31,6 +31,19 @@ func (s Server) Typed() string {
 	return strconv.FormatInt(s.ID, 10)
 }
 
+// Others says what is known of other servers that have this name or id; "" where it is
+// alone. Where servers cannot be read, neither can that.
+func (s Server) Others() string {
+	switch {
+	case s.Alone:
+		return ""
+	case s.Status == "":
+		return "WHETHER OTHER SERVERS HAVE THIS NAME OR ID TOO IS NOT KNOWN"
+	default:
+		return "OTHER SERVERS HAVE THIS NAME OR ID TOO"
+	}
+}
+
 // String is for people.
 func (s Server) String() string { return fmt.Sprintf("%s (%d)", Clean(s.Name, 64), s.ID) }
 

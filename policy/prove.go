@@ -29,8 +29,8 @@ func (s *Service) comes(v Verdict, ways []Way) error {
 }
 
 // prove finds out how sure it is that a person said something, by one of some ways,
-// and which of some entries they are. When in doubt it refuses.
-func (s *Service) prove(ctx context.Context, v Verdict, ways []Way, among []string) (a Assurance, as []string, err error) {
+// and which entries of some lists they are. When in doubt it refuses.
+func (s *Service) prove(ctx context.Context, v Verdict, ways []Way, among [][]string) (a Assurance, as []string, err error) {
 	if err := s.comes(v, ways); err != nil {
 		return AssuranceNone, nil, err
 	}
@@ -49,7 +49,7 @@ func (s *Service) prove(ctx context.Context, v Verdict, ways []Way, among []stri
 }
 
 // vouch asks whether an actor may confirm by a way. Nobody to ask means no.
-func (s *Service) vouch(ctx context.Context, w Way, by Actor, among []string) ([]string, error) {
+func (s *Service) vouch(ctx context.Context, w Way, by Actor, among [][]string) ([]string, error) {
 	if s.Vouch == nil {
 		return nil, errNobody()
 	}

@@ -723,7 +723,7 @@ func TestRulesJudgeEachOfAPrune(t *testing.T) {
 		"approvers who are not the same": {func(f policy.Facts) (c policy.Conditions) {
 			c.Approvers, c.Rules = [][]string{{map[bool]string{true: "U1", false: "U2"}[f.Plan.Target.Name == "old-0"]}}, []string{"theirs"}
 			return c
-		}, "different approvers for different targets", nil},
+		}, "what the rules ask for different targets leaves too few people", nil},
 		"fewer approvers for one than another takes": {func(f policy.Facts) (c policy.Conditions) {
 			if f.Plan.Target.Name == "old-0" {
 				c.Approvers = [][]string{{"U1"}}
@@ -731,6 +731,12 @@ func TestRulesJudgeEachOfAPrune(t *testing.T) {
 				c.Approvals = 2
 			}
 			return c
+		}, "too few people", nil},
+		"two at the terminal, where there may be anybody": {func(policy.Facts) policy.Conditions {
+			return policy.Conditions{Approvals: 2, Approvers: [][]string{{policy.EntryTerminal}}}
+		}, "", func(c policy.Conditions) bool { return c.Approvals == 2 }},
+		"the terminal for one and somebody in Slack for another": {func(f policy.Facts) policy.Conditions {
+			return policy.Conditions{Approvers: [][]string{{map[bool]string{true: "U1", false: policy.EntryTerminal}[f.Plan.Target.Name == "old-0"]}}}
 		}, "too few people", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

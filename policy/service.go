@@ -23,9 +23,10 @@ type Config struct {
 	// floor holds whatever it says.
 	Judge func(context.Context, Facts) (Conditions, error)
 	// Vouch asks a door's own people, live, whether an actor may confirm by a
-	// way, and which of some entries of [Conditions].Approvers they are. Where it
-	// is nil, nobody may but at the terminal.
-	Vouch func(ctx context.Context, w Way, by Actor, among []string) (as []string, err error)
+	// way, and which entries of [Conditions].Approvers they are for certain. It fails
+	// where it cannot tell whether they are on a list. Where it is nil, nobody may but
+	// at the terminal.
+	Vouch func(ctx context.Context, w Way, by Actor, among [][]string) (as []string, err error)
 	// Person names whom the operator says that an identity is; "" where nothing is
 	// said. nil where there are no rules.
 	Person func(Actor) string

@@ -94,19 +94,19 @@ func (s *Service) ruled(ctx context.Context, f Facts) (c Conditions, err error) 
 		c = c.Tightened(rules)
 	}
 	if c.Refused == "" && len(all) > 1 && c.tooFew() {
-		c.Refused = "the rules name different approvers for different targets, so too few people could approve all of them: " + strings.Join(c.Asked(), "; ")
+		c.Refused = "what the rules ask for different targets leaves too few people who could approve all of them: " + strings.Join(c.Asked(), "; ")
 	}
 	return c, nil
 }
 
 // tooFew tells whether the lists leave too few people for certain. How many are in
-// a group, only Slack knows.
+// a group, only Slack knows, and at the terminal there may be anybody.
 func (c Conditions) tooFew() bool {
 	grouped := func(list []string) bool {
 		return slices.ContainsFunc(list, func(entry string) bool { return strings.HasPrefix(entry, "S") })
 	}
 	for i, a := range c.Approvers {
-		if !grouped(a) && len(a) < c.Approvals {
+		if !grouped(a) && !slices.Contains(a, EntryTerminal) && len(a) < c.Approvals {
 			return true
 		}
 		for _, b := range c.Approvers[:i] {

@@ -28,7 +28,7 @@ type approvers struct {
 	asked      []policy.Actor
 }
 
-func (a *approvers) vouch(_ context.Context, w policy.Way, by policy.Actor, among []string) ([]string, error) {
+func (a *approvers) vouch(_ context.Context, w policy.Way, by policy.Actor, among [][]string) ([]string, error) {
 	a.asked = append(a.asked, by)
 	switch {
 	case w != policy.WaySlack:
@@ -36,7 +36,7 @@ func (a *approvers) vouch(_ context.Context, w policy.Way, by policy.Actor, amon
 	case slices.Contains(a.doubt, by):
 		return nil, policy.Errorf(policy.Unavailable, "Slack does not answer")
 	case slices.Contains(a.may, by):
-		return slices.DeleteFunc(slices.Clone(among), func(entry string) bool { return !strings.HasSuffix(by.Subject, entry) }), nil
+		return slices.DeleteFunc(slices.Concat(among...), func(entry string) bool { return !strings.HasSuffix(by.Subject, entry) }), nil
 	default:
 		return nil, policy.Errorf(policy.Forbidden, "%s is not an approver", by.Name)
 	}
@@ -66,12 +66,12 @@ func (h *house) last(id string) (last policy.RecordBody) {
 }
 
 func TestSlackCountsForWhomItVouchesOnly(t *testing.T) {
-	unable := func(context.Context, policy.Way, policy.Actor, []string) ([]string, error) {
+	unable := func(context.Context, policy.Way, policy.Actor, [][]string) ([]string, error) {
 		return nil, policy.Errorf(policy.Unavailable, "Slack does not answer")
 	}
 	slack := &approvers{may: []policy.Actor{approver}}
 	for name, c := range map[string]struct {
-		vouch func(context.Context, policy.Way, policy.Actor, []string) ([]string, error)
+		vouch func(context.Context, policy.Way, policy.Actor, [][]string) ([]string, error)
 		by    policy.Actor
 		kind  policy.Kind // of the refusal
 		says  string

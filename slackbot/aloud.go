@@ -131,8 +131,8 @@ func serverText(s policy.Server) string {
 	if s.IP != "" {
 		text += ", IP " + mrk(s.IP, 50)
 	}
-	if !s.Alone {
-		text += ", OTHER SERVERS HAVE THIS NAME OR ID TOO"
+	if others := s.Others(); others != "" {
+		text += ", " + others
 	}
 	return text
 }

@@ -51,8 +51,8 @@ func (p *People) Vouch(ctx context.Context, by policy.Actor) error {
 }
 
 // Vouches is [policy.Config].Vouch: whether an actor may confirm in Slack now, and
-// which of some entries they are.
-func (p *People) Vouches(ctx context.Context, w policy.Way, by policy.Actor, among []string) ([]string, error) {
+// which entries of some lists they are.
+func (p *People) Vouches(ctx context.Context, w policy.Way, by policy.Actor, among [][]string) ([]string, error) {
 	if w != policy.WaySlack {
 		return nil, policy.Errorf(policy.Forbidden, "nobody may confirm that way here")
 	}
@@ -62,19 +62,31 @@ func (p *People) Vouches(ctx context.Context, w policy.Way, by policy.Actor, amo
 	return p.Among(ctx, by, among)
 }
 
-// Among tells which of some entries, ids of people and of user groups, an actor is
-// now. Groups are read as for [People.Vouch], and one that cannot be is an error.
-func (p *People) Among(ctx context.Context, by policy.Actor, entries []string) (as []string, err error) {
+// Among tells which entries of some lists, ids of people and of user groups, an actor
+// is now. Groups are read as for [People.Vouch]. Nobody is in one that cannot be read;
+// it is an error where only that group could have put them on a list.
+func (p *People) Among(ctx context.Context, by policy.Actor, lists [][]string) (as []string, err error) {
 	_, user := subject(by)
-	for _, entry := range entries {
+	unread := map[string]error{}
+	entries := slices.Concat(lists...)
+	slices.Sort(entries)
+	for _, entry := range slices.Compact(entries) {
 		is := entry == user
 		if isGroup(entry) {
-			if is, err = p.isIn(ctx, entry, user); err != nil {
-				return nil, err
-			}
+			is, unread[entry] = p.isIn(ctx, entry, user, ruleFile)
 		}
 		if is {
 			as = append(as, entry)
+		}
+	}
+	for _, list := range lists {
+		if slices.ContainsFunc(list, func(entry string) bool { return slices.Contains(as, entry) }) {
+			continue
+		}
+		for _, entry := range list {
+			if err := unread[entry]; err != nil {
+				return nil, err
+			}
 		}
 	}
 	return as, nil
@@ -126,7 +138,7 @@ func (p *People) listed(ctx context.Context, user string) error {
 		if !isGroup(group) {
 			continue
 		}
-		in, err := p.isIn(ctx, group, user)
+		in, err := p.isIn(ctx, group, user, settingApprovers)
 		if err != nil && failed == nil {
 			failed = err
 		}
@@ -140,28 +152,34 @@ func (p *People) listed(ctx context.Context, user string) error {
 	return policy.Errorf(policy.Forbidden, "you are not one of those who may confirm").WithHint("Ask %s.", p.whoMay(ctx))
 }
 
-// isIn tells whether a person is in a user group now.
-func (p *People) isIn(ctx context.Context, group, user string) (bool, error) {
+// isIn tells whether a person is in a user group now, which something names.
+func (p *People) isIn(ctx context.Context, group, user, named string) (bool, error) {
 	members, err := p.members.get(ctx, group, func(ctx context.Context) ([]string, error) {
 		return p.c.groupMembers(ctx, group)
 	})
 	if err != nil {
 		return false, policy.Errorf(policy.Unavailable,
 			"whether you may confirm could not be read: Slack does not show the members of user group %s (%s); nothing was done",
-			group, why(err)).WithHint("%s", groupHint(err)).Because(err)
+			group, why(err)).WithHint("%s", groupHint(err, named)).Because(err)
 	}
 	return slices.Contains(members, user), nil
 }
 
 func isGroup(id string) bool { return strings.HasPrefix(id, "S") }
 
+// What names approvers, for whoever has to correct it.
+const (
+	settingApprovers = "VPSGUARD_SLACK_APPROVERS"
+	ruleFile         = "the rule file"
+)
+
 // groupHint tells what to do about a user group that could not be read.
-func groupHint(err error) string {
+func groupHint(err error, named string) string {
 	switch slackCode(err) {
 	case "no_such_subteam", "subteam_not_found":
-		return "Whoever runs vpsguard has to correct VPSGUARD_SLACK_APPROVERS: the group does not exist or is disabled."
+		return "Whoever runs vpsguard has to correct " + named + ": the group does not exist or is disabled."
 	case "plan_upgrade_required":
-		return "User groups need a paid Slack plan: VPSGUARD_SLACK_APPROVERS has to name people."
+		return "User groups need a paid Slack plan: " + named + " has to name people."
 	default:
 		return said(err).Hint
 	}

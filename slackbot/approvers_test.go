@@ -151,6 +151,36 @@ func TestABrokenGroupDoesNotHideAnother(t *testing.T) {
 	assert.Contains(t, err.Error(), "S0GONE")
 }
 
+func TestOfTheRulesApproversOnlyTheGroupThatMattersHasToBeRead(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		lists [][]string
+		as    []string // nil: it cannot be told
+	}{
+		{"named beside a group that is gone", [][]string{{"S0GONE", slackfake.Ada}}, []string{slackfake.Ada}},
+		{"in a group beside one that is gone", [][]string{{"S0GONE", "S0OPS"}}, []string{"S0OPS"}},
+		{"on each of two lists", [][]string{{"S0GONE", "S0OPS"}, {slackfake.Ada}}, []string{"S0OPS", slackfake.Ada}},
+		{"on one list, and perhaps on another", [][]string{{slackfake.Ada}, {"S0GONE", slackfake.Grace}}, nil},
+		{"only perhaps on the list", [][]string{{"S0GONE"}}, nil},
+		{"certainly not on the list", [][]string{{slackfake.Grace}}, []string{}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			d := realDesk(t, unlimited(), slackfake.Ada)
+			d.fake.AddGroup(slackfake.Group{ID: "S0OPS", Users: []string{slackfake.Ada}})
+			as, err := d.people.Vouches(t.Context(), policy.WaySlack, d.actor(slackfake.Ada), row.lists)
+			if row.as != nil {
+				require.NoError(t, err)
+				assert.ElementsMatch(t, row.as, as)
+				return
+			}
+			assert.Equal(t, policy.Unavailable, policy.KindOf(err))
+			assert.Empty(t, as)
+			assert.Contains(t, policy.Public(err).Message, "S0GONE")
+			assert.Contains(t, policy.Public(err).Hint, "correct the rule file", "what names the group")
+		})
+	}
+}
+
 // crowd fills a user group with so many members.
 func crowd(d *desk, n int) []string {
 	users := make([]string, n)

@@ -71,6 +71,22 @@ func TestACardSaysEverythingAtOnce(t *testing.T) {
 	}
 }
 
+func TestACardSaysOfOtherServersWhatIsKnown(t *testing.T) {
+	for says, server := range map[string]policy.Server{
+		"": {ID: 1, Name: "web", Alone: true},
+		"WHETHER OTHER SERVERS HAVE THIS NAME OR ID TOO IS NOT KNOWN": {ID: 1, Name: "web"},
+		", OTHER SERVERS HAVE THIS NAME OR ID TOO":                    {ID: 1, Name: "web", Status: "active"},
+	} {
+		r := kinds()["overwrite_snapshot"]
+		r.Plan.Server = server
+		m := ours().card(standing(r), cardOptions{First: true, Buttons: true, Key: "k"})
+		for what, text := range map[string]string{"what is seen": visible(t, m), "what is read aloud": m.Text} {
+			assert.Equal(t, says != "", strings.Contains(text, "OTHER SERVERS"), what)
+			assert.Contains(t, text, says, what)
+		}
+	}
+}
+
 func TestOnlyTheFirstCardMentionsAnybodyInItsText(t *testing.T) {
 	for name, held := range kinds() {
 		for _, state := range policy.States() {

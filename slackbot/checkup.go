@@ -20,6 +20,7 @@ type CheckupOptions struct {
 	BotToken, AppToken, SigningSecret string
 	Channel                           string
 	Approvers                         []string
+	Ruled                             []string // approvers whom rules name
 
 	URL  string // of the Web API; "" is Slack's own
 	HTTP *http.Client
@@ -318,29 +319,40 @@ func (c *checkup) approvers(ctx context.Context) {
 		c.wrong("approvers", "VPSGUARD_SLACK_APPROVERS is empty, so nobody may confirm", "Set it to the ids of people (U…) or user groups (S…).")
 		return
 	}
+	named := map[string]string{} // what names each
+	all := slices.Clone(c.o.Approvers)
+	for _, id := range all {
+		named[id] = settingApprovers
+	}
+	for _, id := range c.o.Ruled {
+		if named[id] == "" {
+			named[id] = ruleFile
+			all = append(all, id)
+		}
+	}
 	var groups []slack.UserGroup
 	var err error
-	if slices.ContainsFunc(c.o.Approvers, isGroup) {
+	if slices.ContainsFunc(all, isGroup) {
 		groups, err = c.c.groups(ctx)
 	}
-	for _, id := range c.o.Approvers {
+	for _, id := range all {
 		what := "approver " + policy.Clean(id, 40)
 		switch {
 		case !ValidApprover(id):
 			c.wrong(what, "it is neither a person's id (U…, W…) nor a user group's (S…)",
 				"In Slack, open the person's profile, or the group, and choose \"Copy member ID\" or \"Copy group ID\".")
 		case isGroup(id) && err != nil:
-			c.wrong(what, "it could not be read ("+why(err)+")", groupHint(err))
+			c.wrong(what, "it could not be read ("+why(err)+")", groupHint(err, named[id]))
 		case isGroup(id):
-			c.group(what, id, groups)
+			c.group(what, id, named[id], groups)
 		default:
-			c.person(ctx, what, id)
+			c.person(ctx, what, id, named[id])
 		}
 	}
 }
 
-func (c *checkup) person(ctx context.Context, what, id string) {
-	const fix = "Remove it from VPSGUARD_SLACK_APPROVERS."
+func (c *checkup) person(ctx context.Context, what, id, named string) {
+	fix := "Remove it from " + named + "."
 	u, err := c.c.user(ctx, id)
 	if slices.Contains(nobodyCodes, slackCode(err)) {
 		c.wrong(what, "nobody in this workspace has this id", fix)
@@ -357,16 +369,16 @@ func (c *checkup) person(ctx context.Context, what, id string) {
 	c.fine(what, "%s", nameOf(u))
 }
 
-func (c *checkup) group(what, id string, all []slack.UserGroup) {
+func (c *checkup) group(what, id, named string, all []slack.UserGroup) {
 	i := slices.IndexFunc(all, func(g slack.UserGroup) bool { return g.ID == id })
 	if i < 0 {
-		c.wrong(what, "no user group has this id", "Correct VPSGUARD_SLACK_APPROVERS.")
+		c.wrong(what, "no user group has this id", "Correct "+named+".")
 		return
 	}
 	g, name := all[i], "@"+policy.Clean(all[i].Handle, 80)
 	switch {
 	case g.DateDelete != 0:
-		c.wrong(what, name+" is disabled", "Enable the group, or correct VPSGUARD_SLACK_APPROVERS.")
+		c.wrong(what, name+" is disabled", "Enable the group, or correct "+named+".")
 	case g.UserCount == 0:
 		c.wrong(what, name+" has no members", "Add the people who may confirm to the group.")
 	case !g.IsIDPGroup && !g.IsMembershipLocked:

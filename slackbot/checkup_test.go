@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -131,6 +132,8 @@ func TestEveryThingACheckupFinds(t *testing.T) {
 		{"a group that anyone may edit", "approver S0OPS", "anyone who may edit", warns, func(f *slackfake.Fake, _ *CheckupOptions) {
 			f.ChangeGroup("S0OPS", func(g *slackfake.Group) { g.MembershipLocked = false })
 		}},
+		{"a group in the rules that is gone", "approver S0GONE", "no user group", fails, func(_ *slackfake.Fake, o *CheckupOptions) { o.Ruled = []string{"S0GONE", slackfake.Ada} }},
+		{"somebody in the rules who is gone", "approver U0NONE", "nobody", fails, func(_ *slackfake.Fake, o *CheckupOptions) { o.Ruled = []string{"U0NONE"} }},
 		{"groups cannot be read", "approver S0OPS", "missing_scope", fails, func(f *slackfake.Fake, _ *CheckupOptions) { f.SetScopes("users:read") }},
 		{"a clock that is a bit fast", "clock", "2 minutes ahead", warns, func(_ *slackfake.Fake, o *CheckupOptions) { o.Now = off(2*time.Minute + 30*time.Second) }},
 		{"a clock that is too slow", "clock", "10 minutes behind", fails, func(_ *slackfake.Fake, o *CheckupOptions) { o.Now = off(-10*time.Minute - 30*time.Second) }},
@@ -162,6 +165,18 @@ func TestAGroupOfAFreePlan(t *testing.T) {
 	x := foundAbout(t, Checkup(t.Context(), o), "approver S0OPS")
 	assert.False(t, x.OK)
 	assert.Contains(t, x.Fix, "paid")
+}
+
+func TestACheckupSaysWhatNamesAnApprover(t *testing.T) {
+	_, o := ward(t, slackfake.Options{})
+	o.Approvers, o.Ruled = append(o.Approvers, "S0GONE", "U0NONE"), []string{slackfake.Ada, "S0GONE", "S0LOST", "U0LOST"}
+	all := Checkup(t.Context(), o)
+	for what, names := range map[string]string{
+		"S0GONE": "VPSGUARD_SLACK_APPROVERS", "U0NONE": "VPSGUARD_SLACK_APPROVERS", "S0LOST": "the rule file", "U0LOST": "the rule file",
+	} {
+		assert.Contains(t, foundAbout(t, all, "approver "+what).Fix, names, what)
+	}
+	assert.Len(t, slices.DeleteFunc(all, func(f Finding) bool { return !strings.HasPrefix(f.What, "approver ") }), 6, "each is told once")
 }
 
 func TestOthersOnTheSameAppToken(t *testing.T) {

@@ -78,6 +78,8 @@ func typedWords(s policy.Server) (label, hint string) {
 	switch {
 	case typed == s.Name && s.Alone:
 		return "Type the server's name to approve: " + typed, "Exactly as it is written, capitals too."
+	case !s.Alone && s.Status == "":
+		return "Type the server's id to approve: " + typed, "The id, because it is not known whether other servers have this name or id too."
 	case !s.Alone:
 		return "Type the server's id to approve: " + typed, "The id, because other servers have this name or id too."
 	default:

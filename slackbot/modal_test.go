@@ -48,6 +48,7 @@ func TestWhatHasToBeTyped(t *testing.T) {
 		{"several at once", "prune", nil, "Type the server's name to approve: web-12345", "Exactly"},
 		{"a create that a rule holds", "create", nil, "Type the server's name to approve: web-12345", "Exactly"},
 		{"two of one name", "overwrite_snapshot", func(r *policy.Request) { r.Plan.Server.Alone = false }, "Type the server's id to approve: 12345", "other servers have this name"},
+		{"servers that cannot be read", "overwrite_snapshot", func(r *policy.Request) { r.Plan.Server.Alone, r.Plan.Server.Status = false, "" }, "Type the server's id to approve: 12345", "it is not known whether other servers have this name"},
 		{"a name that is not plain", "overwrite_snapshot", func(r *policy.Request) { r.Plan.Server.Name = "wеb-1" }, "Type the server's id to approve: 12345", "characters that look like others"},
 	} {
 		r := inState(kinds()[row.kind], policy.StateHeld)

@@ -162,8 +162,8 @@ func server(s policy.Server) string {
 	if s.Status != "" {
 		parts = append(parts, policy.Clean(s.Status, 40)+" when this was planned")
 	}
-	if !s.Alone {
-		parts = append(parts, "OTHER SERVERS HAVE THIS NAME OR ID TOO")
+	if others := s.Others(); others != "" {
+		parts = append(parts, others)
 	}
 	return strings.Join(parts, ", ")
 }

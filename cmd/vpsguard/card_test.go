@@ -71,6 +71,13 @@ func TestTheCallersWordsCannotLookLikeTheCard(t *testing.T) {
 	assert.NotContains(t, facts, "1 minute ago", "nothing of it stands among the facts")
 }
 
+func TestTheCardSaysOfOtherServersWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	assert.Equal(t, "web, id 1", server(policy.Server{ID: 1, Name: "web", Alone: true}))
+	assert.Equal(t, "web, id 1, WHETHER OTHER SERVERS HAVE THIS NAME OR ID TOO IS NOT KNOWN", server(policy.Server{ID: 1, Name: "web"}))
+	assert.Equal(t, "web, id 1, active when this was planned, OTHER SERVERS HAVE THIS NAME OR ID TOO", server(policy.Server{ID: 1, Name: "web", Status: "active"}))
+}
+
 func TestForeignTextCannotForgeACard(t *testing.T) {
 	t.Parallel()
 	var st policy.Standing

@@ -185,9 +185,13 @@ func (p *program) checkSlack(ctx context.Context, s settings) []finding {
 		return []finding{{"Slack", findOK, "not set up", ""}}
 	}
 	var out []finding
+	var ruled []string
+	if book, err := openRules(s.PolicyFile); err == nil && book != nil { // a wrong file was told of
+		ruled = book.rules().Approvers()
+	}
 	for _, f := range slackbot.Checkup(ctx, slackbot.CheckupOptions{
 		BotToken: s.SlackBotToken.Reveal(), AppToken: s.SlackAppToken.Reveal(), SigningSecret: strings.Join(s.slackSecrets(), ","),
-		Channel: s.SlackChannel, Approvers: s.SlackApprovers, URL: s.SlackAPIURL, Now: p.Now,
+		Channel: s.SlackChannel, Approvers: s.SlackApprovers, Ruled: ruled, URL: s.SlackAPIURL, Now: p.Now,
 	}) {
 		state := findOK
 		switch {

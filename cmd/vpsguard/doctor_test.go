@@ -25,6 +25,8 @@ func TestTheDoctorOfAHealthySetup(t *testing.T) {
 		"VPSGUARD_SLACK_API_URL="+web.URL+"/api/", "VPSGUARD_SLACK_CHANNEL="+slackfake.Ops, "VPSGUARD_SLACK_APPROVERS="+slackfake.Grace)
 	s, _ := w.service(t)
 	withPassphrase(t, s)
+	f.AddUser(slackfake.User{ID: "U0ALAN", Name: "alan"})
+	env = append(env, "VPSGUARD_POLICY_FILE="+rulesFile(t, "version: 1\nrules: [{name: named, when: 'true', hold: {approvers: [U0ALAN, terminal]}}]\n"))
 
 	out, log, code := vpsguard(t, env, "doctor")
 	assert.Zero(t, code, out+log)
@@ -33,6 +35,7 @@ func TestTheDoctorOfAHealthySetup(t *testing.T) {
 		"ok       VPS.org: ops@example.com at ", ", servers: ",
 		"ok       ledger: " + w.path + "\n", "ok       terminal: a passphrase is set\n",
 		"ok       Slack bot token: works", "ok       Slack clock: agrees",
+		"ok       Slack approver " + slackfake.Grace + ": grace\n", "ok       Slack approver U0ALAN: alan\n",
 	} {
 		assert.Contains(t, out, line)
 	}

@@ -5,9 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"os/user"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -141,19 +139,6 @@ func (st *station) Close(ctx context.Context) {
 	if err := st.ledger.Close(); err != nil {
 		st.log.WarnContext(ctx, "the ledger could not be closed", "error", err)
 	}
-}
-
-// localUser is who runs this process, as the operating system says.
-func localUser() (subject, name string) {
-	u, err := user.Current()
-	if err != nil {
-		return "uid " + strconv.Itoa(os.Getuid()), "an unknown user"
-	}
-	name = u.Username
-	if u.Name != "" {
-		name = u.Name
-	}
-	return u.Username + " (uid " + u.Uid + ")", name
 }
 
 // overStdio is the actor of a client that started this process.

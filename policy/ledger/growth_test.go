@@ -43,7 +43,7 @@ func restores(t testing.TB, l *ledger.Ledger) *policy.Service {
 			},
 		}},
 		Ways:   []policy.Way{policy.WaySlack},
-		Vouch:  func(context.Context, policy.Way, policy.Actor, []string) ([]string, error) { return nil, nil },
+		Vouch:  func(context.Context, policy.Way, policy.Actor, [][]string) ([]string, error) { return nil, nil },
 		Random: func(b []byte) { _, _ = rand.Read(b) },
 
 		ApproveWithin: 30 * time.Minute, StartWithin: 10 * time.Minute, CallTimeout: 30 * time.Second,

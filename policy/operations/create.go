@@ -69,9 +69,10 @@ func marked(f point, r policy.Request, step policy.Step) bool {
 func copyName(r policy.Request) string { return copyPrefix + strings.TrimPrefix(r.ID, "rq_") }
 
 // checkAbout keeps callers from describing what they make as something that
-// vpsguard made: people read descriptions before they agree.
+// vpsguard made: people read descriptions before they agree, without what cannot be
+// seen in them.
 func checkAbout(text string) error {
-	low := strings.ToLower(text)
+	low := strings.ToLower(policy.Clean(text, len(text)))
 	for _, ours := range []string{"vpsguard", "safety copy", "rq_"} {
 		if strings.Contains(low, ours) {
 			return policy.Errorf(policy.Invalid, "a description may not hold %q: that is kept for what vpsguard itself writes", ours).

@@ -20,6 +20,16 @@ func (r *Rules) Names() []string {
 	return out
 }
 
+// Approvers are all whom rules name by an id of Slack's.
+func (r *Rules) Approvers() []string {
+	var out []string
+	for _, one := range r.rules {
+		out = slices.Concat(out, slices.Concat(one.hold.Approvers...))
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(id string) bool { return id == terminal })
+}
+
 // Judge gives what the rules ask beyond the floor: of all that match, the
 // strictest field by field. A read is never judged. A condition that fails while
 // running refuses, as a rule that denies does.
