@@ -254,7 +254,7 @@ func TestWhoMayNotApproveAnyMoreIsNotCounted(t *testing.T) {
 			first := []string{"S1"}
 			s := h.service(func(conf *policy.Config) {
 				conf.Ways = []policy.Way{policy.WaySlack}
-				conf.Vouch = func(_ context.Context, _ policy.Way, by policy.Actor, _ []string) ([]string, error) {
+				conf.Vouch = func(_ context.Context, _ policy.Way, by policy.Actor, _ [][]string) ([]string, error) {
 					if by.Key() == anyone.Key() {
 						return first, err
 					}

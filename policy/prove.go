@@ -74,7 +74,7 @@ func (s *Service) gone(ctx context.Context, r Request) (string, error) {
 			continue
 		}
 		asked = true
-		as, err := s.vouch(ctx, a.Way, a.By, r.Conditions.entries())
+		as, err := s.vouch(ctx, a.Way, a.By, r.Conditions.Approvers)
 		switch KindOf(err) {
 		case "":
 			r.Approvals[i].As = as
