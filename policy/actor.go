@@ -38,6 +38,9 @@ type Actor struct {
 	Vouched string `json:"vouched"`          // what vouches for the subject
 	Role    Role   `json:"role,omitempty"`   // how far its credential reaches; empty for people
 	Person  string `json:"person,omitempty"` // whom its credential was made for; what that counts, rules say
+	// ByMessage tells that a message said it, which whoever has the person's token may
+	// have sent: a program as well.
+	ByMessage bool `json:"by_message,omitempty"`
 }
 
 // Operates tells whether the actor may ask for changes. What a door does not say is
