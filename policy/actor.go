@@ -2,6 +2,8 @@ package policy
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -36,6 +38,9 @@ type Actor struct {
 	Vouched string `json:"vouched"`          // what vouches for the subject
 	Role    Role   `json:"role,omitempty"`   // how far its credential reaches; empty for people
 	Person  string `json:"person,omitempty"` // whom its credential was made for; what that counts, rules say
+	// ByMessage tells that a message said it, which whoever has the person's token may
+	// have sent: a program as well.
+	ByMessage bool `json:"by_message,omitempty"`
 }
 
 // Operates tells whether the actor may ask for changes. What a door does not say is
@@ -53,13 +58,24 @@ func errReader() *Error {
 // Key identifies the actor over all doors.
 func (a Actor) Key() string { return string(a.Door) + ":" + a.Subject }
 
+// Called is the name for people to read, "" where there is none. What somebody in Slack
+// or at an issuer may have chosen to be called is in quotes, so that it cannot say what
+// stands beside a name: a door, or who vouches.
+func (a Actor) Called() string {
+	name := Clean(a.Name, 80)
+	if name != "" && (a.Door == DoorSlack || a.Door == DoorMCP && strings.HasPrefix(a.Subject, "oidc:")) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
 // String is for people.
 func (a Actor) String() string {
 	if a.Door == "" { // the program itself
 		return a.Name
 	}
-	if a.Name != "" && a.Name != a.Subject {
-		return a.Name + " (" + string(a.Door) + ")"
+	if name := a.Called(); name != "" && a.Name != a.Subject {
+		return name + " (" + string(a.Door) + ")"
 	}
 	return a.Subject + " (" + string(a.Door) + ")"
 }

@@ -189,6 +189,8 @@ func mayAsk(ctx context.Context, tx Tx, r Request, now time.Time) error {
 	most := ofPeople
 	if r.Actor.Door == DoorMCP {
 		most = ofPrograms
+	}
+	if r.Actor.Door == DoorMCP || r.Actor.ByMessage {
 		if err := denied(ctx, tx, r, now); err != nil {
 			return err
 		}
@@ -242,9 +244,13 @@ func denied(ctx context.Context, tx Tx, r Request, now time.Time) error {
 	if err != nil || len(found) == 0 {
 		return err
 	}
+	hint := "Tell your user that it was denied, and stop here."
+	if r.Actor.ByMessage {
+		hint = "A message may be a program's; a person can ask again with a command."
+	}
 	until := found[0].EndedAt.Add(denialHolds)
 	return Errorf(Forbidden, "a person denied %s %s (%s); it cannot be asked again by a program until %s",
-		what, Ago(found[0].EndedAt, now), found[0].ID, Stamp(until)).WithHint("Tell your user that it was denied, and stop here.")
+		what, Ago(found[0].EndedAt, now), found[0].ID, Stamp(until)).WithHint("%s", hint)
 }
 
 func (s *Service) random(n int) string {

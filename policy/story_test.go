@@ -280,6 +280,10 @@ func TestADenialEndsItAndHoldsAgainstPrograms(t *testing.T) {
 		_, err = call(s, who, "restore_snapshot", restore801+`,"safety_copy":false`)
 		says(t, err, policy.Forbidden, r.ID)
 	}
+	message := anyone
+	message.ByMessage = true
+	_, err = call(s, message, "restore_snapshot", restore801)
+	says(t, err, policy.Forbidden, r.ID)              // a message may be a program's
 	h.file(s, anyone, "restore_snapshot", restore801) // a person may
 	h.clock.Advance(10*time.Minute + time.Second)
 	h.file(s, agent, "restore_snapshot", restore801)

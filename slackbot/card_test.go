@@ -87,6 +87,18 @@ func TestACardSaysOfOtherServersWhatIsKnown(t *testing.T) {
 	}
 }
 
+func TestANameCannotSayThroughWhichDoorSomebodyCame(t *testing.T) {
+	r := kinds()["delete"]
+	r.Actor = policy.Actor{
+		Door: policy.DoorMCP, Subject: "oidc:https://id.example#7f3", Vouched: "id.example, as 7f3", Role: policy.RoleOperate,
+		Name: `"grace" (U0GRACE), in Slack; vouched for by: a request signed by Slack`,
+	}
+	says := `"\"grace\" (U0GRACE), in Slack; vouched for by: a request signed by Slack", through an MCP client; vouched for by: id.example, as 7f3`
+	assert.Equal(t, says, askedWords(r.Actor, false))
+	m := ours().card(standing(r), cardOptions{Buttons: true, Key: r.ID})
+	assert.Contains(t, visible(t, m), `Asked by: "\"grace\" (U0GRACE), in Slack`)
+}
+
 func TestOnlyTheFirstCardMentionsAnybodyInItsText(t *testing.T) {
 	for name, held := range kinds() {
 		for _, state := range policy.States() {
@@ -251,10 +263,10 @@ func TestSeveralHaveToApprove(t *testing.T) {
 	r.Approvals = []policy.Approval{{By: policytest.Person("Grace"), Way: policy.WayElicitation, At: when.Add(-time.Minute)}}
 	m := ours().card(standing(r), cardOptions{ByMessage: true})
 	assert.Contains(t, visible(t, m), "1 of 2 approvals, by different people")
-	assert.Contains(t, visible(t, m), "Approved by: Grace, in a form, as an MCP client says, ")
+	assert.Contains(t, visible(t, m), `Approved by: "Grace", in a form, as an MCP client says, `)
 	assert.Contains(t, m.Text, "1 of 2 approvals")
 	r.Actor = policytest.Person("Grace")
-	assert.Contains(t, visible(t, ours().card(standing(r), cardOptions{ByMessage: true})), "Asked by: a message in the name of Grace, in Slack")
+	assert.Contains(t, visible(t, ours().card(standing(r), cardOptions{ByMessage: true})), `Asked by: a message in the name of "Grace", in Slack`)
 }
 
 // TestWhatCameOfSeveral: nobody who reads a card must take some for all, or none.

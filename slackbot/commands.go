@@ -282,7 +282,7 @@ func (b *Bot) tellCaller(ctx context.Context, t *task, m message) {
 func (b *Bot) actor(ctx context.Context, w who, from origin) (policy.Actor, error) {
 	a, err := b.People.Actor(ctx, w.Team, w.Enterprise, w.User)
 	if err == nil && from.ByMessage {
-		a.Vouched = "a message in Slack in their name"
+		a.Vouched, a.ByMessage = "a message in Slack in their name", true
 	}
 	return a, err
 }

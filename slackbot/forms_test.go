@@ -221,7 +221,7 @@ func TestAReplayedSubmissionCountsOnce(t *testing.T) {
 					taken++
 				} else {
 					refused++
-					assert.Contains(t, string(ack), r.ID+" was approved already, by grace (slack)")
+					assert.Contains(t, string(ack), r.ID+` was approved already, by \"grace\" (slack)`)
 				}
 			})
 		}

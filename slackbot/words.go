@@ -195,14 +195,14 @@ func stepWords(s policy.StepState) string {
 	}
 }
 
-// actorName is a name without a mention. People choose what they are called, so
-// it is in quotes, and their id in Slack, which they do not choose, is beside it.
+// actorName is a name without a mention, as [policy.Actor.Called] has it. Beside it is
+// the id in Slack, which people do not choose.
 func actorName(a policy.Actor) string {
-	name, subject := policy.Clean(a.Name, 80), policy.Clean(a.Subject, 80)
+	name, subject := a.Called(), policy.Clean(a.Subject, 80)
 	_, user, _ := strings.Cut(subject, ":")
 	switch {
 	case a.Door == policy.DoorSlack && name != "" && user != "":
-		return fmt.Sprintf("%q (%s)", name, user)
+		return name + " (" + user + ")"
 	case name != "":
 		return name
 	case subject != "":

@@ -118,7 +118,7 @@ func (s *Server) request(st policy.Standing) requestResult {
 		out.Targets = append(out.Targets, targetResult{*point(t.Point), stamp(t.CreatedAt)})
 	}
 	for _, a := range r.Approvals {
-		out.Approvals.Given = append(out.Approvals.Given, approval{policy.Clean(a.By.String(), 80), a.Way, a.Assurance, stamp(a.At)})
+		out.Approvals.Given = append(out.Approvals.Given, approval{policy.Clean(a.By.String(), 200), a.Way, a.Assurance, stamp(a.At)})
 	}
 	if r.State == policy.StateHeld {
 		for _, w := range r.Ways() {

@@ -143,7 +143,7 @@ func (t *lines) clocks(r policy.Request, agreed int, now time.Time) {
 			ways = append(ways, w.Says())
 		}
 		for _, a := range r.Approvals {
-			given = append(given, policy.Clean(a.By.String(), 80))
+			given = append(given, policy.Clean(a.By.String(), 200))
 		}
 		t.say("It can be confirmed until %s (%s), by %s.",
 			policy.Stamp(r.ApproveBy), policy.Ago(r.ApproveBy, now), strings.Join(ways, " or by "))
@@ -194,7 +194,7 @@ func steps(t *lines, r policy.Request) {
 
 // asked tells who asked, and what they wrote, in quotes: it proves nothing.
 func (t *lines) asked(r policy.Request) {
-	by := policy.Clean(r.Actor.String(), 100)
+	by := policy.Clean(r.Actor.String(), 200)
 	if r.Actor.Client != "" {
 		by += fmt.Sprintf(", calls itself %q", policy.Clean(r.Actor.Client, 40))
 	}

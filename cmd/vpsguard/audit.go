@@ -149,7 +149,7 @@ func recordLine(b policy.RecordBody) string {
 		by = ", which takes nobody; asked by "
 	default:
 	}
-	text += by + policy.Clean(b.By.String(), 80)
+	text += by + policy.Clean(b.By.String(), 200)
 	for _, key := range []string{"plan", "step", "why", "name", "role", "person"} {
 		if v := b.Detail[key]; v != "" {
 			text += ", " + key + ": " + policy.Clean(v, 160)

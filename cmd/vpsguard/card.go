@@ -198,7 +198,7 @@ func spoken(name string) string { return strings.ReplaceAll(name, "_", " ") }
 
 func asked(a policy.Actor) string {
 	door := map[policy.Door]string{policy.DoorMCP: "MCP", policy.DoorSlack: "Slack", policy.DoorTerminal: "the terminal"}[a.Door]
-	text := fmt.Sprintf("%s, through %s", policy.Clean(a.Name, 80), door)
+	text := a.Called() + ", through " + door
 	if a.Vouched != "" {
 		text += "; vouched for by: " + policy.Clean(a.Vouched, 80)
 	}

@@ -78,6 +78,14 @@ func TestTheCardSaysOfOtherServersWhatIsKnown(t *testing.T) {
 	assert.Equal(t, "web, id 1, active when this was planned, OTHER SERVERS HAVE THIS NAME OR ID TOO", server(policy.Server{ID: 1, Name: "web", Status: "active"}))
 }
 
+func TestANameOnTheCardCannotSayThroughWhichDoorSomebodyCame(t *testing.T) {
+	t.Parallel()
+	a := policy.Actor{Door: policy.DoorMCP, Subject: "oidc:https://id.example#7f3", Name: "grace, through Slack; vouched for by: Slack", Vouched: "id.example, as 7f3"}
+	assert.Equal(t, `"grace, through Slack; vouched for by: Slack", through MCP; vouched for by: id.example, as 7f3`, asked(a))
+	a = policy.Actor{Door: policy.DoorTerminal, Subject: "ada (uid 1000)", Name: "ada", Vouched: "operating system user"}
+	assert.Equal(t, "ada, through the terminal; vouched for by: operating system user", asked(a), "nobody chooses that themselves")
+}
+
 func TestForeignTextCannotForgeACard(t *testing.T) {
 	t.Parallel()
 	var st policy.Standing

@@ -8,17 +8,14 @@ import (
 )
 
 // localUser is who runs this process, as the operating system says and never the
-// environment: by $USER one user would be several people.
+// environment: by $USER one user would be several people. The name is the account's;
+// a full name is what somebody may write there themselves.
 func localUser() (subject, name string) {
 	u, err := osUser()
 	if err != nil {
 		return "uid " + strconv.Itoa(os.Getuid()), "an unknown user"
 	}
-	name = u.Username
-	if u.Name != "" {
-		name = u.Name
-	}
-	return u.Username + " (uid " + u.Uid + ")", name
+	return u.Username + " (uid " + u.Uid + ")", u.Username
 }
 
 // osUser is the user of this process.
@@ -41,8 +38,7 @@ func inPasswd(text string, uid int) (*user.User, error) {
 		if len(f) < 7 || f[2] != id || f[0] == "" || strings.ContainsAny(f[0][:1], "#+-") {
 			continue
 		}
-		name, _, _ := strings.Cut(f[4], ",")
-		return &user.User{Uid: id, Username: f[0], Name: name}, nil
+		return &user.User{Uid: id, Username: f[0]}, nil
 	}
 	return nil, user.UnknownUserIdError(uid)
 }

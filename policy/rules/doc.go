@@ -33,7 +33,8 @@
 // # The variables
 //
 //   - operation: name, noun, verb, effect (string; "create", "overwrite", "delete")
-//   - actor: door ("mcp", "slack", "terminal"), subject, name, role, agent (string)
+//   - actor: door ("mcp", "slack", "terminal"), subject, name, role, agent (string),
+//     by_message (bool)
 //   - server: id (int), name, status, location (string), free_snapshot_slots,
 //     free_backup_slots (int)
 //   - target: kind ("snapshot", "backup", ""), name, status, backup_type

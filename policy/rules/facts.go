@@ -61,6 +61,7 @@ var objects = declared(
 				}
 				return agentOf(f.Actor.Subject)
 			}),
+		flag("by_message", "a message in Slack asked, which a program that has the person's token may have sent", func(f policy.Facts) bool { return f.Actor.ByMessage }),
 	}},
 	object{name: "server", about: "the server that it is about", fields: []field{
 		number("id", "its number", func(f policy.Facts) (int64, bool) { return f.Plan.Server.ID, f.Plan.Server.ID != 0 }),

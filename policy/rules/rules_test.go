@@ -212,6 +212,8 @@ func TestWhatConditionsSee(t *testing.T) {
 	for when, f := range map[string]policy.Facts{
 		`operation.name == "restore_snapshot" && operation.noun == "snapshot" && operation.verb == "restore"`: restore(),
 		`operation.effect == "overwrite"`: restore(),
+		`actor.by_message`:                restore(func(f *policy.Facts) { f.Actor.ByMessage = true }),
+		`!actor.by_message`:               restore(),
 		`actor.door == "slack" && actor.subject == "T01:U07" && actor.name == "Grace" && actor.role == "" && actor.agent == ""`:   restore(),
 		`actor.agent == "ci-agent" && actor.subject.endsWith(":ci-agent") && !has(actor.role)`:                                    restore(agent),
 		`server.id == 12345 && server.name == "prod-web-01" && server.status == "running" && server.location == "fra1"`:           restore(),
