@@ -233,7 +233,7 @@ func submissions(t *testing.T, c crew, people, repeats int) {
 		switch text := out.Errors["typed"]; {
 		case len(out.Errors) == 0:
 			closed[views[i].User]++
-		case strings.Contains(text, id+" was approved already, by person"):
+		case strings.Contains(text, id+" was approved already, by \"person"):
 			kinds["approved already"]++
 		default:
 			if !c.limited || !strings.Contains(text, "nothing was done") {
