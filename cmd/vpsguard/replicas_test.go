@@ -232,6 +232,6 @@ func TestMovingARunningInstallation(t *testing.T) {
 	assert.Equal(t, 2, code)
 	assert.NotContains(t, log, "s3cret")
 	assert.NotContains(t, old.String(), password(t, to))
-	_, again, _ := servingBy(t, &program{}, w.env, "serve")
+	_, again, _ := serving(t, w.env, "serve")
 	assert.Contains(t, again.await(t, "the ledger can be read, and not changed"), "was moved to postgres://", "one that starts on it says so")
 }
