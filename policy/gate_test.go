@@ -234,6 +234,7 @@ func TestAProcessWithoutAWayLeavesTheOverwriteToOthers(t *testing.T) {
 // TestWhoMayNotApproveAnyMoreIsNotCounted: minutes after an approval in Slack it is
 // asked again whether it may be given, before anything is sent.
 func TestWhoMayNotApproveAnyMoreIsNotCounted(t *testing.T) {
+	const vouchedLater = 5 * time.Minute
 	second := policytest.Person("U2")
 	for name, c := range map[string]struct {
 		now   error         // what Slack says of the first approver by then
@@ -272,6 +273,12 @@ func TestWhoMayNotApproveAnyMoreIsNotCounted(t *testing.T) {
 				require.NoError(t, err)
 			}
 			require.Equal(t, policy.StateApproved, h.get(r.ID).State)
+			if c.delay > vouchedLater { // a process that cannot ask leaves it to one that can
+				h.clock.Advance(c.delay)
+				_, failed := h.service(func(conf *policy.Config) { conf.Ways = []policy.Way{policy.WaySlack} }).Advance(context.Background(), r.ID)
+				says(t, failed, policy.Unavailable, "cannot be asked here")
+				require.Equal(t, policy.StateApproved, h.get(r.ID).State)
+			}
 			err, first = c.now, c.later
 			h.pass(s, 3*time.Hour)
 			assert.Equal(t, c.state, h.get(r.ID).State, h.get(r.ID).Why)

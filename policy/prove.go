@@ -70,8 +70,11 @@ func (s *Service) gone(ctx context.Context, r Request) (string, error) {
 	var who []string
 	asked := false
 	for i, a := range r.Approvals {
-		if s.Vouch == nil || a.Way != WaySlack || now.Sub(a.At) < vouchedFor {
-			continue
+		if a.Way != WaySlack || now.Sub(a.At) < vouchedFor || !slices.Contains(s.Ways, a.Way) {
+			continue // where that way does not count, nothing starts
+		}
+		if s.Vouch == nil { // as at a terminal
+			return "", Errorf(Unavailable, "whether who approved %s still may cannot be asked here; vpsguard serve asks Slack", r.ID)
 		}
 		asked = true
 		as, err := s.vouch(ctx, a.Way, a.By, r.Conditions.Approvers)
